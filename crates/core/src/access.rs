@@ -1,0 +1,86 @@
+//! Access as a type: who proved what, and the only handle to a tenant's sessions.
+
+use std::sync::Arc;
+
+use crate::{KeyId, Tenant, TenantId, Timestamp};
+
+/// A client that proved who it is.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Whose data it may reach.
+    pub tenant: Arc<Tenant>,
+    /// The key it proved itself with.
+    pub key: KeyId,
+    /// What it may do.
+    pub scopes: Scopes,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scopes {
+    /// Fetch sessions.
+    pub read: bool,
+    /// Store sessions.
+    pub write: bool,
+    /// Everything else: export, erase, follow events.
+    pub admin: bool,
+}
+
+impl Scopes {
+    /// Reading alone.
+    pub const READ: Self = Self { read: true, write: false, admin: false };
+    /// Reading and writing, which is what both dialects need.
+    pub const READ_WRITE: Self = Self { read: true, write: true, admin: false };
+
+    /// The names of what is allowed.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        [("read", self.read), ("write", self.write), ("admin", self.admin)].into_iter().filter_map(|(name, granted)| granted.then_some(name))
+    }
+
+    /// Adds what `name` names; `None` when it names nothing.
+    pub fn with(self, name: &str) -> Option<Self> {
+        match name {
+            "read" => Some(Self { read: true, ..self }),
+            "write" => Some(Self { write: true, ..self }),
+            "admin" => Some(Self { admin: true, ..self }),
+            _ => None,
+        }
+    }
+}
+
+/// The handle to one tenant's live sessions. There is no other way to ask the store for a session, so that a query cannot forget the
+/// tenant or the retention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    tenant: TenantId,
+    expired_until: Timestamp,
+}
+
+impl Scope {
+    pub(crate) fn new(tenant: TenantId, expired_until: Timestamp) -> Self {
+        Self { tenant, expired_until }
+    }
+
+    /// The tenant.
+    pub fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    /// Sessions first received at this moment or before have expired.
+    pub fn expired_until(&self) -> Timestamp {
+        self.expired_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_have_names() {
+        let all = Scopes::default().with("read").unwrap().with("write").unwrap().with("admin").unwrap();
+        assert_eq!(all.names().collect::<Vec<_>>(), ["read", "write", "admin"]);
+        assert_eq!(Scopes::default().with("read").unwrap().with("write"), Some(Scopes::READ_WRITE));
+        assert_eq!(Scopes::READ.with("owner"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! Waiting for a session that has not arrived yet (PAR-G11).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::{CallId, CallerKey, TenantId};
+
+/// How many may wait at once.
+#[derive(Clone, Copy, Debug)]
+pub struct WaitLimits {
+    /// Of one tenant.
+    pub per_tenant: usize,
+    /// In all.
+    pub in_all: usize,
+}
+
+impl Default for WaitLimits {
+    fn default() -> Self {
+        Self { per_tenant: 1_000, in_all: 10_000 }
+    }
+}
+
+type What = (TenantId, String, String);
+
+/// Wakes those who wait for a session of a call and caller. Waiting costs memory, no query.
+#[derive(Debug)]
+pub struct Arrivals {
+    limits: WaitLimits,
+    waiting: Mutex<Waiting>,
+    closed: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    slots: HashMap<What, watch::Sender<()>>,
+    per_tenant: HashMap<TenantId, usize>,
+    in_all: usize,
+}
+
+impl Arrivals {
+    /// Nobody waits yet.
+    pub fn new(limits: WaitLimits) -> Self {
+        Self { limits, waiting: Mutex::default(), closed: watch::Sender::new(false) }
+    }
+
+    /// Begins to wait; `None` where too many wait already, or the gateway is about to stop.
+    pub fn wait_for(self: &Arc<Self>, tenant: TenantId, call: &CallId, caller: &CallerKey) -> Option<Waiter> {
+        if *self.closed.borrow() {
+            return None;
+        }
+        let mut waiting = self.lock();
+        let of_tenant = waiting.per_tenant.get(&tenant).copied().unwrap_or(0);
+        if waiting.in_all >= self.limits.in_all || of_tenant >= self.limits.per_tenant {
+            return None;
+        }
+        waiting.in_all += 1;
+        waiting.per_tenant.insert(tenant, of_tenant + 1);
+        let what = (tenant, call.as_str().to_owned(), caller.as_str().to_owned());
+        let arrived = waiting.slots.entry(what.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
+        Some(Waiter { arrivals: Arc::clone(self), what, arrived, closed: self.closed.subscribe() })
+    }
+
+    /// Wakes all who wait for a session of this call and caller.
+    pub fn announce(&self, tenant: TenantId, call: &CallId, caller: &CallerKey) {
+        let waiting = self.lock();
+        if waiting.in_all == 0 {
+            return;
+        }
+        if let Some(slot) = waiting.slots.get(&(tenant, call.as_str().to_owned(), caller.as_str().to_owned())) {
+            slot.send_replace(());
+        }
+    }
+
+    /// Wakes everybody; from now on nobody waits.
+    pub fn close(&self) {
+        self.closed.send_replace(true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One who waits. An arrival after [`Arrivals::wait_for`] is never missed, even while the waiter looks elsewhere.
+#[derive(Debug)]
+pub struct Waiter {
+    arrivals: Arc<Arrivals>,
+    what: What,
+    arrived: watch::Receiver<()>,
+    closed: watch::Receiver<bool>,
+}
+
+impl Waiter {
+    /// Returns true when something arrived, false when the gateway is about to stop.
+    pub async fn arrival(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            _ = self.closed.wait_for(|closed| *closed) => false,
+            changed = self.arrived.changed() => changed.is_ok(),
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut waiting = self.arrivals.lock();
+        waiting.in_all -= 1;
+        if let Some(of_tenant) = waiting.per_tenant.get_mut(&self.what.0) {
+            *of_tenant -= 1;
+            if *of_tenant == 0 {
+                waiting.per_tenant.remove(&self.what.0);
+            }
+        }
+        // This waiter's own receiver is still alive here.
+        if waiting.slots.get(&self.what).is_some_and(|slot| slot.receiver_count() <= 1) {
+            waiting.slots.remove(&self.what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Country;
+
+    fn what(call: &str, caller: &str) -> (CallId, CallerKey) {
+        (CallId::new(call).unwrap(), CallerKey::of(caller, Country::GERMANY))
+    }
+
+    #[tokio::test]
+    async fn par_g11_an_arrival_wakes_those_who_wait_for_it_and_no_one_else() {
+        let arrivals = Arc::new(Arrivals::new(WaitLimits::default()));
+        let tenant = TenantId::random();
+        let (call, caller) = what("c", "+4930123");
+        let mut waiter = arrivals.wait_for(tenant, &call, &caller).unwrap();
+        let mut other = arrivals.wait_for(TenantId::random(), &call, &caller).unwrap();
+        arrivals.announce(tenant, &call, &caller);
+        assert!(waiter.arrival().await, "an arrival before the wait is not missed");
+        arrivals.close();
+        assert!(!other.arrival().await);
+        assert!(arrivals.wait_for(tenant, &call, &caller).is_none());
+        drop((waiter, other));
+        let waiting = arrivals.lock();
+        assert!(waiting.slots.is_empty() && waiting.per_tenant.is_empty() && waiting.in_all == 0);
+    }
+
+    #[test]
+    fn par_g11_the_number_of_waiters_is_bounded_by_tenant_and_in_all() {
+        let arrivals = Arc::new(Arrivals::new(WaitLimits { per_tenant: 2, in_all: 3 }));
+        let (one, two) = (TenantId::random(), TenantId::random());
+        let (call, caller) = what("c", "x");
+        let wait = |tenant| arrivals.wait_for(tenant, &call, &caller);
+        let first = wait(one).unwrap();
+        let _second = wait(one).unwrap();
+        assert!(wait(one).is_none());
+        let _third = wait(two).unwrap();
+        assert!(wait(two).is_none());
+        drop(first);
+        assert!(wait(two).is_some());
+    }
+}

@@ -1,0 +1,234 @@
+//! Recognising clients without asking the store each time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::key::{AccessKey, SecretHash};
+use crate::port::{DirectoryContents, DirectoryStore, StoreError};
+use crate::{KeyId, Tenant, TenantId, Timestamp};
+
+/// How often changes are looked for. A revocation is felt this long after it was made.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How old the last look may be before nobody is let in any more: a revocation is felt within this time, or nothing is served.
+const MAX_STALENESS: Duration = Duration::from_secs(10);
+/// The shortest time between two looks that unknown keys cause, whatever their number.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// How often uses of keys are written down.
+const USE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The name by which a client says whose data it wants; each dialect has its own.
+#[derive(Clone, Copy, Debug)]
+pub enum TenantName<'a> {
+    /// As the Parloa dialect names it.
+    Client(&'a str),
+    /// As the OIFDE dialect names it.
+    Oifde(&'a str),
+}
+
+/// Why a client is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// No live key of a tenant that may use the gateway; deliberately not more.
+    #[error("not recognised")]
+    NotRecognised,
+    /// The store cannot be asked.
+    #[error("clients cannot be recognised at present")]
+    Unavailable,
+}
+
+/// All tenants and keys, kept in memory and brought up to date when they change.
+pub struct Directory {
+    store: Arc<dyn DirectoryStore>,
+    clock: Arc<dyn Clock>,
+    known: RwLock<Arc<Known>>,
+    confirmed: RwLock<Option<Instant>>,
+    looking: tokio::sync::Mutex<Look>,
+    uses: Mutex<HashMap<KeyId, Timestamp>>,
+}
+
+#[derive(Default)]
+struct Known {
+    version: i64,
+    tenants: HashMap<TenantId, Arc<Tenant>>,
+    by_client_id: HashMap<String, TenantId>,
+    by_oifde_id: HashMap<String, TenantId>,
+    keys: HashMap<TenantId, Vec<Arc<AccessKey>>>,
+}
+
+#[derive(Default)]
+struct Look {
+    began: Option<Instant>,
+}
+
+impl Directory {
+    /// Reads the directory for the first time.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open(store: Arc<dyn DirectoryStore>, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StoreError> {
+        let directory = Self {
+            store,
+            clock,
+            known: RwLock::default(),
+            confirmed: RwLock::default(),
+            looking: tokio::sync::Mutex::default(),
+            uses: Mutex::default(),
+        };
+        directory.look().await?;
+        Ok(Arc::new(directory))
+    }
+
+    /// Recognises a client by a tenant's name and a key's secret. What is unknown is looked up once more, so that a key works as
+    /// soon as it was made; every kind of wrong takes the same steps.
+    ///
+    /// # Errors
+    /// When there is no such live key, or the store cannot be asked.
+    pub async fn authenticate(&self, name: TenantName<'_>, secret: &str) -> Result<Access, AuthError> {
+        let hash = SecretHash::of(secret);
+        self.recognise(name, |key| key.hash == hash).await
+    }
+
+    /// Recognises a client that proved, by something derived from it, that it holds the key `id`.
+    ///
+    /// # Errors
+    /// When there is no such live key, or the store cannot be asked.
+    pub async fn authenticate_by_key(&self, name: TenantName<'_>, id: &KeyId) -> Result<Access, AuthError> {
+        self.recognise(name, |key| key.id == *id).await
+    }
+
+    async fn recognise(&self, name: TenantName<'_>, matches: impl Fn(&AccessKey) -> bool + Send) -> Result<Access, AuthError> {
+        let asked = Instant::now();
+        if let Some(access) = self.find(name, &matches)? {
+            return Ok(access);
+        }
+        self.look_after(asked).await.map_err(|_| AuthError::Unavailable)?;
+        self.find(name, &matches)?.ok_or(AuthError::NotRecognised)
+    }
+
+    fn find(&self, name: TenantName<'_>, matches: &(impl Fn(&AccessKey) -> bool + Send)) -> Result<Option<Access>, AuthError> {
+        let known = self.known();
+        if self.confirmed().is_none_or(|confirmed| confirmed.elapsed() > MAX_STALENESS) {
+            return Err(AuthError::Unavailable);
+        }
+        let now = self.clock.now();
+        let tenant = known.tenant(name).filter(|tenant| !tenant.suspended);
+        let keys = tenant.and_then(|tenant| known.keys.get(&tenant.id)).map(Vec::as_slice).unwrap_or_default();
+        // Every key is compared, so that the time taken does not tell which one was close.
+        let found = keys.iter().fold(None, |found, key| if matches(key) && key.is_live(now) { Some(key) } else { found });
+        let (Some(tenant), Some(key)) = (tenant, found) else { return Ok(None) };
+        self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
+        Ok(Some(Access { tenant: Arc::clone(tenant), key: key.id.clone(), scopes: key.scopes }))
+    }
+
+    /// Looks for changes; returns the tenants whose default country is another one now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn look(&self) -> Result<Vec<Arc<Tenant>>, StoreError> {
+        let mut look = self.looking.lock().await;
+        self.look_now(&mut look).await
+    }
+
+    async fn look_after(&self, asked: Instant) -> Result<(), StoreError> {
+        let mut look = self.looking.lock().await;
+        if let Some(began) = look.began {
+            // Somebody else's look that began after this question was asked answers it too.
+            if began > asked && self.confirmed().is_some_and(|confirmed| confirmed >= began) {
+                return Ok(());
+            }
+            tokio::time::sleep_until(began + MIN_INTERVAL).await;
+        }
+        self.look_now(&mut look).await.map(drop)
+    }
+
+    async fn look_now(&self, look: &mut Look) -> Result<Vec<Arc<Tenant>>, StoreError> {
+        let began = Instant::now();
+        look.began = Some(began);
+        let before = self.known();
+        let version = self.store.version().await?;
+        if self.confirmed().is_some() && before.version == version {
+            self.confirm(began);
+            return Ok(Vec::new());
+        }
+        let now_known = Arc::new(Known::new(self.store.contents().await?));
+        let moved = now_known.tenants.values().filter(|tenant| {
+            before.tenants.get(&tenant.id).is_some_and(|earlier| earlier.default_country != tenant.default_country)
+        });
+        let moved = moved.cloned().collect();
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = now_known;
+        self.confirm(began);
+        Ok(moved)
+    }
+
+    /// Keeps the directory up to date until the task is dropped; `on_moved` is told of tenants whose default country changed.
+    pub async fn keep<F: Future<Output = ()> + Send>(self: Arc<Self>, on_moved: impl Fn(Arc<Tenant>) -> F + Send) {
+        let mut uses_written = Instant::now();
+        loop {
+            tokio::time::sleep(CHECK_INTERVAL).await;
+            match self.look().await {
+                Ok(moved) => {
+                    for tenant in moved {
+                        on_moved(tenant).await;
+                    }
+                }
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "tenants and keys could not be looked up"),
+            }
+            if uses_written.elapsed() >= USE_INTERVAL {
+                uses_written = Instant::now();
+                self.write_uses().await;
+            }
+        }
+    }
+
+    /// Writes down when keys were last used.
+    pub async fn write_uses(&self) {
+        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
+        if uses.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.note_use(uses.into_iter().collect()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the last use of keys could not be noted");
+        }
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// When the last successful look began.
+    fn confirmed(&self) -> Option<Instant> {
+        *self.confirmed.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn confirm(&self, began: Instant) {
+        *self.confirmed.write().unwrap_or_else(PoisonError::into_inner) = Some(began);
+    }
+}
+
+impl Known {
+    fn new(contents: DirectoryContents) -> Self {
+        let mut known = Self { version: contents.version, ..Self::default() };
+        for tenant in contents.tenants {
+            known.by_client_id.insert(tenant.client_id.clone(), tenant.id);
+            known.by_oifde_id.insert(tenant.oifde_id.clone(), tenant.id);
+            known.tenants.insert(tenant.id, Arc::new(tenant));
+        }
+        for key in contents.keys {
+            known.keys.entry(key.tenant).or_default().push(Arc::new(key));
+        }
+        known
+    }
+
+    fn tenant(&self, name: TenantName<'_>) -> Option<&Arc<Tenant>> {
+        let id = match name {
+            TenantName::Client(name) => self.by_client_id.get(name),
+            TenantName::Oifde(name) => self.by_oifde_id.get(name),
+        };
+        id.and_then(|id| self.tenants.get(id))
+    }
+}

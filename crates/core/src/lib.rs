@@ -1,0 +1,42 @@
+//! The one domain model of calldata-gateway: what a voice bot learned during a call, whose it is, who may read it, for how long.
+//!
+//! Nothing here knows a wire format or a database. Dialect crates translate their words into [`NewSession`] and back out of
+//! [`Session`]; the store implements the ports in [`port`]. Arrows: every other crate may use this one, this one uses none of them.
+//!
+//! To add a fact about a session: give [`Details`] a field, and the compiler walks you through every conversion, because they
+//! all take it apart without `..`.
+
+pub mod access;
+pub mod arrivals;
+pub mod caller;
+pub mod clock;
+pub mod country;
+pub mod directory;
+pub mod fields;
+pub mod id;
+pub mod json_text;
+pub mod key;
+pub mod port;
+pub mod replay;
+pub mod service;
+pub mod session;
+pub mod tenant;
+pub mod timestamp;
+pub mod turn;
+pub mod zone;
+
+pub use access::{Access, Scope, Scopes};
+pub use caller::{Caller, CallerKey};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use country::Country;
+pub use directory::{AuthError, Directory, TenantName};
+pub use fields::Fields;
+pub use id::{CallId, KeyId, SessionId, TenantId};
+pub use json_text::{JsonKind, JsonText, JsonTextError};
+pub use port::{DirectoryStore, SessionStore, StoreError};
+pub use service::{Latest, Sessions};
+pub use session::{Details, DialogType, NewSession, Recording, Session, Source};
+pub use tenant::Tenant;
+pub use timestamp::Timestamp;
+pub use turn::{Answer, InvolveMode, Turn, TurnSource};
+pub use zone::Zone;

@@ -1,0 +1,165 @@
+//! What the gateway does with sessions, with its clock and its rules.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::access::Access;
+use crate::arrivals::{Arrivals, WaitLimits};
+use crate::clock::Clock;
+use crate::id::SessionIds;
+use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
+use crate::replay::{self, ReplayDigest};
+use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
+
+/// How many callers are rewritten at a time.
+const REWRITE_BATCH: u64 = 500;
+
+/// The answer to "what is the newest session of this call and caller?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Latest {
+    /// This one.
+    Found(Box<Session>),
+    /// The tenant has no live session of that call.
+    NoSuchCall,
+    /// There are sessions of that call, none of that caller.
+    OtherCaller,
+    /// The newest one is older than asked for, by now this many whole seconds.
+    TooOld {
+        /// Its age in whole seconds.
+        age_s: u64,
+    },
+}
+
+/// Stores and finds sessions.
+pub struct Sessions {
+    store: Arc<dyn SessionStore>,
+    clock: Arc<dyn Clock>,
+    ids: SessionIds,
+    arrivals: Arc<Arrivals>,
+}
+
+impl Sessions {
+    /// Sessions in `store`, by `clock`.
+    pub fn new(store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, limits: WaitLimits) -> Arc<Self> {
+        Arc::new(Self { store, clock, ids: SessionIds::default(), arrivals: Arc::new(Arrivals::new(limits)) })
+    }
+
+    /// The present moment.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Stores what a bot posted; the same post again within ten minutes is the same session (PAR-P7). Durable once it returns.
+    /// Nobody who stops waiting for the result cancels the write.
+    ///
+    /// # Errors
+    /// When the store could not, or could not confirm it.
+    pub async fn record(self: &Arc<Self>, access: &Access, new: NewSession, digest: ReplayDigest) -> Result<Written, StoreError> {
+        let this = Arc::clone(self);
+        let tenant = Arc::clone(&access.tenant);
+        let write = tokio::spawn(async move {
+            let same = |now: Timestamp| Same::Digest(digest, now.minus(replay::WINDOW));
+            let write = this.prepare(&tenant, new, same);
+            this.write(vec![write]).await.pop()
+        });
+        match write.await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(StoreError::Failed("the store gave no result for a write".into())),
+            Err(error) => Err(StoreError::Unconfirmed(error.into())),
+        }
+    }
+
+    /// Stores sessions that bring their history along; one with a known identifier replaces the earlier one (OIF-R2).
+    /// The results are in the order of the sessions.
+    pub async fn import(&self, tenant: &Tenant, sessions: Vec<NewSession>) -> Vec<Result<Written, StoreError>> {
+        let writes = sessions.into_iter().map(|new| self.prepare(tenant, new, |_| Same::Id)).collect();
+        self.write(writes).await
+    }
+
+    fn prepare(&self, tenant: &Tenant, new: NewSession, same: impl FnOnce(Timestamp) -> Same) -> Write {
+        let now = self.clock.now();
+        let NewSession { id, received, details } = new;
+        let (received_first, received_last) = received.map_or((now, now), |(first, last)| (first.min(now), last.min(now)));
+        let id = id.unwrap_or_else(|| self.ids.next(now));
+        Write { scope: tenant.scope(now), id, received_first, received_last, details, same: same(now) }
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+        let about: Vec<_> = writes.iter().map(|w| (w.scope.tenant(), w.details.call_id.clone(), w.details.caller.key().clone())).collect();
+        let results = self.store.write(writes).await;
+        for ((tenant, call, caller), result) in about.iter().zip(&results) {
+            if result.is_ok() {
+                self.arrivals.announce(*tenant, call, caller);
+            }
+        }
+        results
+    }
+
+    /// The newest session of that call and caller, when it was last received at most `max_age_s` whole seconds ago (PAR-G1, PAR-G2).
+    /// Where there is none, it is waited for up to `wait` (PAR-G11).
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn latest(&self, access: &Access, call: &CallId, caller: &CallerKey, max_age_s: u64, wait: Duration) -> Result<Latest, StoreError> {
+        let until = tokio::time::Instant::now() + wait;
+        // Registered before the first look, so that nothing slips in between.
+        let mut waiter = if wait.is_zero() { None } else { self.arrivals.wait_for(access.tenant.id, call, caller) };
+        loop {
+            let latest = self.look(access, call, caller, max_age_s).await?;
+            let (Some(waiting), false) = (&mut waiter, matches!(latest, Latest::Found(_))) else { return Ok(latest) };
+            let arrived = tokio::time::timeout_at(until, waiting.arrival()).await;
+            if !matches!(arrived, Ok(true)) {
+                waiter = None;
+            }
+        }
+    }
+
+    async fn look(&self, access: &Access, call: &CallId, caller: &CallerKey, max_age_s: u64) -> Result<Latest, StoreError> {
+        let scope = access.tenant.scope(self.clock.now());
+        if let Some(session) = self.store.newest(scope, call, caller).await? {
+            // Asked again: the session may have arrived after the scope was taken.
+            let age_s = session.age(self.clock.now()).as_secs();
+            return Ok(if age_s <= max_age_s { Latest::Found(Box::new(session)) } else { Latest::TooOld { age_s } });
+        }
+        Ok(if self.store.has_call(scope, call).await? { Latest::OtherCaller } else { Latest::NoSuchCall })
+    }
+
+    /// The sessions that match, newest start first (OIF-Q5).
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn history(&self, access: &Access, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.store.history(access.tenant.scope(self.clock.now()), query).await
+    }
+
+    /// Finds the comparison form of a tenant's callers again, after its default country changed (PAR-N3). Returns how many changed.
+    ///
+    /// # Errors
+    /// When the store could not; what was rewritten until then stays so, and doing it again is safe.
+    pub async fn rewrite_callers(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let (mut after, mut changed) = (None, 0);
+        loop {
+            let batch = self.store.callers(tenant.id, after.as_ref(), REWRITE_BATCH).await?;
+            let Some(last) = batch.last() else { return Ok(changed) };
+            after = Some(last.id.clone());
+            let keys: Vec<_> = batch
+                .into_iter()
+                .filter_map(|stored| {
+                    let posted = stored.country_code.map(JsonText::trusted);
+                    let country = posted.and_then(|posted| Country::parse(&posted.as_scalar_text()?).ok()).unwrap_or(tenant.default_country);
+                    let key = CallerKey::of(&stored.spelling, country);
+                    (key != stored.key).then_some((stored.id, key))
+                })
+                .collect();
+            changed += u64::try_from(keys.len()).unwrap_or(u64::MAX);
+            if !keys.is_empty() {
+                self.store.set_caller_keys(tenant.id, keys).await?;
+            }
+        }
+    }
+
+    /// Answers everybody who waits; from now on nobody waits.
+    pub fn close(&self) {
+        self.arrivals.close();
+    }
+}

@@ -1,0 +1,107 @@
+//! Time zones of the IANA database, which is part of the program.
+
+use std::fmt;
+
+use jiff::tz::TimeZone;
+use time::PrimitiveDateTime;
+
+use crate::Timestamp;
+
+/// An IANA time zone such as `Europe/Berlin`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Zone(TimeZone);
+
+/// A name that no time zone has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time zone of the IANA database (such as Europe/Berlin or UTC)")]
+pub struct UnknownZone;
+
+/// Which of two readings a local time gets that a clock change made ambiguous, or skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The earlier moment.
+    Earlier,
+    /// The later moment.
+    Later,
+}
+
+impl Zone {
+    /// The zone of that name, in any letter case.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn parse(name: &str) -> Result<Self, UnknownZone> {
+        TimeZone::get(name).map(Self).map_err(|_| UnknownZone)
+    }
+
+    /// Coordinated universal time.
+    pub fn utc() -> Self {
+        Self(TimeZone::UTC)
+    }
+
+    /// The IANA name.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// `27.02.2024 13:16:23`: the German way to write the local time (PAR-G5).
+    pub fn german(&self, at: Timestamp) -> String {
+        jiff::Timestamp::from_millisecond(at.epoch_ms())
+            .map(|instant| instant.to_zoned(self.0.clone()).strftime("%d.%m.%Y %H:%M:%S").to_string())
+            .unwrap_or_default()
+    }
+
+    /// The moment of a local time; `None` outside the years 0000 to 9999.
+    pub fn moment(&self, local: PrimitiveDateTime, reading: Reading) -> Option<Timestamp> {
+        let civil = jiff::civil::DateTime::new(
+            i16::try_from(local.year()).ok()?,
+            i8::try_from(u8::from(local.month())).ok()?,
+            i8::try_from(local.day()).ok()?,
+            i8::try_from(local.hour()).ok()?,
+            i8::try_from(local.minute()).ok()?,
+            i8::try_from(local.second()).ok()?,
+            0,
+        );
+        let ambiguous = self.0.to_ambiguous_timestamp(civil.ok()?);
+        let instant = match reading {
+            Reading::Earlier => ambiguous.earlier(),
+            Reading::Later => ambiguous.later(),
+        };
+        Timestamp::from_epoch_ms(instant.ok()?.as_millisecond())
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Zone({})", self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn par_g5_german_dates_know_summer_time() {
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        assert_eq!(berlin.german(Timestamp::clamped(1_709_036_183_926)), "27.02.2024 13:16:23");
+        assert_eq!(berlin.german(Timestamp::clamped(1_720_000_000_000)), "03.07.2024 11:46:40");
+        assert_eq!(Zone::parse("Mars/Base"), Err(UnknownZone));
+        assert_eq!(berlin.name(), "Europe/Berlin");
+        assert_eq!(Zone::utc().name(), "UTC");
+        assert_eq!(format!("{berlin:?}"), "Zone(Europe/Berlin)");
+    }
+
+    #[test]
+    fn oif_q3_an_hour_that_happens_twice_has_two_readings() {
+        let berlin = Zone::parse("europe/berlin").unwrap();
+        let twice = datetime!(2024-10-27 02:30:00);
+        let earlier = berlin.moment(twice, Reading::Earlier).unwrap();
+        let later = berlin.moment(twice, Reading::Later).unwrap();
+        assert_eq!(earlier.to_string(), "2024-10-27T00:30:00.000Z");
+        assert_eq!(later.to_string(), "2024-10-27T01:30:00.000Z");
+        let skipped = datetime!(2024-03-31 02:30:00);
+        assert!(berlin.moment(skipped, Reading::Earlier) < berlin.moment(skipped, Reading::Later));
+    }
+}

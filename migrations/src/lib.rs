@@ -1,0 +1,32 @@
+//! The schema, one file a change, each with a way up and a way down. Once a version is released, migrations only go forward.
+//!
+//! Arrows: `store` and the gateway's command line use this crate; it uses nothing of ours. To add a change: a file beside the
+//! others, named by its date, and a line in [`Migrations::migrations`].
+
+use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::DbBackend;
+
+mod m20261120_000001_directory;
+mod m20261120_000002_session;
+
+/// All changes in their order.
+#[derive(Debug)]
+pub struct Migrations;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrations {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261120_000001_directory::Change), Box::new(m20261120_000002_session::Change)]
+    }
+}
+
+/// Runs statements in which `{text}` and `{bytes}` stand for what the engine calls them. Texts are compared byte by byte on both
+/// engines, so that order and equality do not depend on a locale.
+async fn run(manager: &SchemaManager<'_>, statements: &str) -> Result<(), DbErr> {
+    let (text, bytes) = match manager.get_database_backend() {
+        DbBackend::Postgres => ("TEXT COLLATE \"C\"", "BYTEA"),
+        _ => ("TEXT", "BLOB"),
+    };
+    let statements = statements.replace("{text}", text).replace("{bytes}", bytes);
+    manager.get_connection().execute_unprepared(&statements).await.map(drop)
+}

@@ -49,8 +49,9 @@ pub struct Write {
 /// Which earlier session, if any, a write is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Same {
-    /// The one with the same digest that was first received after this moment: it is refreshed, nothing else changes (PAR-P7).
-    Digest(ReplayDigest, Timestamp),
+    /// The one with the same digest that was first received within [`crate::replay::WINDOW`]: it is refreshed, nothing else
+    /// changes (PAR-P7).
+    Digest(ReplayDigest),
     /// The one with the same identifier: it is replaced and keeps its first receipt (OIF-R2).
     Id,
 }

@@ -8,7 +8,7 @@ use crate::arrivals::{Arrivals, WaitLimits};
 use crate::clock::Clock;
 use crate::id::SessionIds;
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
-use crate::replay::{self, ReplayDigest};
+use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
 
 /// How many callers are rewritten at a time.
@@ -58,8 +58,7 @@ impl Sessions {
         let this = Arc::clone(self);
         let tenant = Arc::clone(&access.tenant);
         let write = tokio::spawn(async move {
-            let same = |now: Timestamp| Same::Digest(digest, now.minus(replay::WINDOW));
-            let write = this.prepare(&tenant, new, same);
+            let write = this.prepare(&tenant, new, Same::Digest(digest));
             this.write(vec![write]).await.pop()
         });
         match write.await {
@@ -72,16 +71,16 @@ impl Sessions {
     /// Stores sessions that bring their history along; one with a known identifier replaces the earlier one (OIF-R2).
     /// The results are in the order of the sessions.
     pub async fn import(&self, tenant: &Tenant, sessions: Vec<NewSession>) -> Vec<Result<Written, StoreError>> {
-        let writes = sessions.into_iter().map(|new| self.prepare(tenant, new, |_| Same::Id)).collect();
+        let writes = sessions.into_iter().map(|new| self.prepare(tenant, new, Same::Id)).collect();
         self.write(writes).await
     }
 
-    fn prepare(&self, tenant: &Tenant, new: NewSession, same: impl FnOnce(Timestamp) -> Same) -> Write {
+    fn prepare(&self, tenant: &Tenant, new: NewSession, same: Same) -> Write {
         let now = self.clock.now();
         let NewSession { id, received, details } = new;
         let (received_first, received_last) = received.map_or((now, now), |(first, last)| (first.min(now), last.min(now)));
         let id = id.unwrap_or_else(|| self.ids.next(now));
-        Write { scope: tenant.scope(now), id, received_first, received_last, details, same: same(now) }
+        Write { scope: tenant.scope(now), id, received_first, received_last, details, same }
     }
 
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {

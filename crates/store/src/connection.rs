@@ -1,0 +1,248 @@
+//! Opening a database, and proving that it keeps its promises.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sea_orm::sqlx::Connection as _;
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+
+/// How long a request waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a writer waits for another process to finish its write.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+const SQLITE_READERS: u32 = 4;
+const POSTGRES_CONNECTIONS: u32 = 10;
+const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Versions before this one can damage a database whose log is reset while it is read.
+const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// Where a database is: `sqlite://FILE` or `postgres://…`.
+#[derive(Clone)]
+pub struct Url(Place);
+
+#[derive(Clone)]
+enum Place {
+    Sqlite(PathBuf),
+    Postgres(SecretString),
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is of neither kind.
+    #[error("the database URL must begin with sqlite:// or postgres://")]
+    UnknownUrl,
+    /// A database in memory would lose what was acknowledged.
+    #[error("the database URL must name a file")]
+    NoFile,
+    /// The database file cannot be created or opened.
+    #[error("the database file {path} cannot be opened")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The database does not answer.
+    #[error("the database cannot be reached")]
+    Unreachable(#[source] DbErr),
+    /// The engine does not keep a promise that it was asked to.
+    #[error("the database engine has {setting} = {found}, needed is {needed}")]
+    Setting {
+        /// Which promise.
+        setting: &'static str,
+        /// What it says.
+        found: String,
+        /// What is needed.
+        needed: &'static str,
+    },
+}
+
+impl Url {
+    /// Reads a database URL.
+    ///
+    /// # Errors
+    /// When it is of no known kind.
+    pub fn parse(url: &str) -> Result<Self, OpenError> {
+        if let Some(path) = url.strip_prefix("sqlite://") {
+            if path.is_empty() || path.starts_with(':') || path.contains('?') {
+                return Err(OpenError::NoFile);
+            }
+            return Ok(Self(Place::Sqlite(path.into())));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self(Place::Postgres(url.into())));
+        }
+        Err(OpenError::UnknownUrl)
+    }
+
+    /// The database file; `None` for a server.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(path) => Some(path),
+            Place::Postgres(_) => None,
+        }
+    }
+}
+
+/// A server's URL may hold a password.
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Place::Postgres(_) => f.write_str("postgres://…"),
+        }
+    }
+}
+
+/// An open database: one way to write, one to read.
+#[derive(Clone, Debug)]
+pub struct Database {
+    writer: DatabaseConnection,
+    readers: DatabaseConnection,
+}
+
+impl Database {
+    /// Opens a database; a SQLite file is created, readable by its owner alone, when there is none.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or does not keep its promises.
+    pub async fn open(url: &Url) -> Result<Self, OpenError> {
+        match &url.0 {
+            Place::Sqlite(path) => Self::open_sqlite(path).await,
+            Place::Postgres(url) => Self::open_postgres(url).await,
+        }
+    }
+
+    async fn open_sqlite(path: &Path) -> Result<Self, OpenError> {
+        // The engine gives its log and index files the mode of the database file.
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        let writer = sqlite(path, 1).await?;
+        check_sqlite(&writer).await?;
+        Ok(Self { writer, readers: sqlite(path, SQLITE_READERS).await? })
+    }
+
+    async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
+        let connection = postgres(url, POSTGRES_CONNECTIONS).await?;
+        Ok(Self { writer: connection.clone(), readers: connection })
+    }
+
+    pub(crate) fn writer(&self) -> &DatabaseConnection {
+        &self.writer
+    }
+
+    pub(crate) fn readers(&self) -> &DatabaseConnection {
+        &self.readers
+    }
+
+    /// Begins a transaction that writes. On SQLite it takes the write lock at once: one that took it later could not wait for it.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
+        self.writer.begin_with_options(options).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), OpenError> {
+        self.readers.execute_unprepared("SELECT 1").await.map(drop).map_err(OpenError::Unreachable)
+    }
+}
+
+fn options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    // Statements are not logged: what they are about is nobody's business.
+    options.max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
+    options.sqlx_logging(false).record_stmt_in_spans(false);
+    options
+}
+
+async fn sqlite(path: &Path, connections: u32) -> Result<DatabaseConnection, OpenError> {
+    let file = path.to_owned();
+    let mut options = options("sqlite://calldata", connections);
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        sqlite
+            .filename(&file)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(SQLITE_BUSY_TIMEOUT)
+            .pragma("secure_delete", "ON")
+    });
+    // After a COMMIT that failed, the engine has rolled back and the driver does not know: its next "transaction" would be a
+    // savepoint inside one that never commits. Such a connection is thrown away.
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
+    });
+    sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)
+}
+
+/// Reads back what durability stands on.
+async fn check_sqlite(connection: &DatabaseConnection) -> Result<(), OpenError> {
+    const FULL: &str = "2";
+    for (setting, needed) in [("journal_mode", "wal"), ("synchronous", FULL), ("foreign_keys", "1"), ("secure_delete", "1")] {
+        let found = read_one(connection, &format!("SELECT CAST({setting} AS TEXT) AS found FROM pragma_{setting}")).await?;
+        if found != needed {
+            return Err(OpenError::Setting { setting, found, needed });
+        }
+    }
+    let version = read_one(connection, "SELECT sqlite_version() AS found").await?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let parts = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if parts < MIN_SQLITE {
+        return Err(OpenError::Setting { setting: "sqlite_version", found: version, needed: "3.51.3 or newer" });
+    }
+    Ok(())
+}
+
+async fn read_one(connection: &DatabaseConnection, statement: &str) -> Result<String, OpenError> {
+    let statement = sea_orm::Statement::from_string(connection.get_database_backend(), statement);
+    let row = connection.query_one_raw(statement).await.map_err(OpenError::Unreachable)?;
+    row.and_then(|row| row.try_get("", "found").ok()).ok_or(OpenError::Setting { setting: "pragma", found: "nothing".into(), needed: "an answer" })
+}
+
+pub(crate) async fn postgres(url: &SecretString, connections: u32) -> Result<DatabaseConnection, OpenError> {
+    let mut options = options(url.expose_secret(), connections);
+    options.statement_timeout(POSTGRES_STATEMENT_TIMEOUT).set_application_name("calldata-gateway");
+    options.test_before_acquire_if_idle_for(Duration::from_secs(5));
+    sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_both_engines_and_nothing_else() {
+        assert_eq!(Url::parse("sqlite://calldata.db").unwrap().file(), Some(Path::new("calldata.db")));
+        assert_eq!(Url::parse("sqlite:///var/lib/calldata.db").unwrap().file(), Some(Path::new("/var/lib/calldata.db")));
+        let postgres = Url::parse("postgres://user:hush@db/calldata").unwrap();
+        assert_eq!(postgres.file(), None);
+        assert_eq!(format!("{postgres:?}"), "postgres://…");
+        for bad in ["mysql://x", "", "calldata.db", "sqlite:calldata.db"] {
+            assert!(matches!(Url::parse(bad), Err(OpenError::UnknownUrl)), "{bad}");
+        }
+        for memory in ["sqlite://", "sqlite://:memory:", "sqlite://x?mode=memory"] {
+            assert!(matches!(Url::parse(memory), Err(OpenError::NoFile)), "{memory}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The port of tenants and keys.
+
+use async_trait::async_trait;
+use calldata_core::key::{AccessKey, SecretHash};
+use calldata_core::port::DirectoryContents;
+use calldata_core::tenant::Retention;
+use calldata_core::{Country, DirectoryStore, KeyId, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{
+    AccessMode, ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, IsolationLevel, QueryFilter,
+    QueryOrder, TransactionTrait,
+};
+
+use crate::Database;
+use crate::entity::{access_key, directory, session, tenant};
+use crate::error::{Unreadable, of_commit, of_statement};
+
+/// Sessions deleted in one transaction, so that nobody waits long for its lock.
+const DELETE_BATCH: u64 = 500;
+
+#[async_trait]
+impl DirectoryStore for Database {
+    async fn version(&self) -> Result<i64, StoreError> {
+        version(self.readers()).await
+    }
+
+    async fn contents(&self) -> Result<DirectoryContents, StoreError> {
+        let snapshot = self
+            .readers()
+            .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
+            .await
+            .map_err(of_statement)?;
+        let version = version(&snapshot).await?;
+        let tenants = tenant::Entity::find().order_by_asc(tenant::Column::ClientId).all(&snapshot).await.map_err(of_statement)?;
+        let keys =
+            access_key::Entity::find().filter(access_key::Column::RevokedAt.is_null()).all(&snapshot).await.map_err(of_statement)?;
+        snapshot.commit().await.map_err(of_statement)?;
+        Ok(DirectoryContents {
+            version,
+            tenants: tenants.into_iter().map(to_tenant).collect::<Result<_, _>>()?,
+            keys: keys.into_iter().map(to_key).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn create_tenant(&self, new: &Tenant) -> Result<(), StoreError> {
+        let transaction = self.begin().await.map_err(of_statement)?;
+        let row = of_tenant(new).into_active_model();
+        tenant::Entity::insert(row).exec_without_returning(&transaction).await.map_err(|error| taken(of_statement(error), "the client id or tenant id"))?;
+        bump(transaction).await
+    }
+
+    async fn update_tenant(&self, changed: &Tenant) -> Result<(), StoreError> {
+        let transaction = self.begin().await.map_err(of_statement)?;
+        let row = of_tenant(changed).into_active_model().reset_all();
+        let updated = row.update(&transaction).await;
+        updated.map_err(|error| match error {
+            sea_orm::DbErr::RecordNotUpdated => StoreError::NoSuchTenant,
+            error => taken(of_statement(error), "the client id or tenant id"),
+        })?;
+        bump(transaction).await
+    }
+
+    async fn delete_tenant(&self, gone: TenantId) -> Result<u64, StoreError> {
+        let number = gone.number();
+        // Suspended first: no instance lets the tenant in while its data goes.
+        let transaction = self.begin().await.map_err(of_statement)?;
+        let suspend =
+            Query::update().table(tenant::Entity).value(tenant::Column::Suspended, true).and_where(tenant::Column::Id.eq(number)).take();
+        if transaction.execute(&suspend).await.map_err(of_statement)?.rows_affected() == 0 {
+            return Err(StoreError::NoSuchTenant);
+        }
+        bump(transaction).await?;
+        let mut sessions = 0;
+        loop {
+            sessions += self.delete_sessions(number).await?;
+            let transaction = self.begin().await.map_err(of_statement)?;
+            let keys = access_key::Entity::delete_many().filter(access_key::Column::TenantId.eq(number));
+            keys.exec(&transaction).await.map_err(of_statement)?;
+            match tenant::Entity::delete_by_id(number).exec(&transaction).await.map_err(of_statement) {
+                Ok(_) => {
+                    bump(transaction).await?;
+                    return Ok(sessions);
+                }
+                // A session or key slipped in meanwhile; it still refers to the tenant.
+                Err(StoreError::NoSuchTenant) => transaction.rollback().await.map_err(of_statement)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn create_key(&self, key: &AccessKey) -> Result<(), StoreError> {
+        let transaction = self.begin().await.map_err(of_statement)?;
+        let row = of_key(key).into_active_model();
+        access_key::Entity::insert(row).exec_without_returning(&transaction).await.map_err(|error| taken(of_statement(error), "the secret"))?;
+        bump(transaction).await
+    }
+
+    async fn keys_of(&self, owner: TenantId) -> Result<Vec<AccessKey>, StoreError> {
+        let rows = access_key::Entity::find()
+            .filter(access_key::Column::TenantId.eq(owner.number()))
+            .order_by_asc(access_key::Column::CreatedAt)
+            .order_by_asc(access_key::Column::Id)
+            .all(self.readers())
+            .await
+            .map_err(of_statement)?;
+        rows.into_iter().map(to_key).collect()
+    }
+
+    async fn revoke_key(&self, key: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
+        let transaction = self.begin().await.map_err(of_statement)?;
+        let found = access_key::Entity::find_by_id(key.as_str()).one(&transaction).await.map_err(of_statement)?;
+        if found.is_none() {
+            return Ok(false);
+        }
+        let revoke = Query::update()
+            .table(access_key::Entity)
+            .value(access_key::Column::RevokedAt, now.epoch_ms())
+            .and_where(access_key::Column::Id.eq(key.as_str()))
+            .and_where(access_key::Column::RevokedAt.is_null())
+            .take();
+        transaction.execute(&revoke).await.map_err(of_statement)?;
+        bump(transaction).await?;
+        Ok(true)
+    }
+
+    async fn note_use(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), StoreError> {
+        let transaction = self.begin().await.map_err(of_statement)?;
+        for (key, at) in uses {
+            let last = access_key::Column::LastUsedAt;
+            let note = Query::update()
+                .table(access_key::Entity)
+                .value(last, at.epoch_ms())
+                .and_where(access_key::Column::Id.eq(key.as_str()))
+                .and_where(last.is_null().or(last.lt(at.epoch_ms())))
+                .take();
+            transaction.execute(&note).await.map_err(of_statement)?;
+        }
+        transaction.commit().await.map_err(of_commit)
+    }
+}
+
+impl Database {
+    async fn delete_sessions(&self, tenant: i64) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let some = Query::select()
+                .column(session::Column::Id)
+                .from(session::Entity)
+                .and_where(session::Column::TenantId.eq(tenant))
+                .limit(DELETE_BATCH)
+                .take();
+            let delete = Query::delete()
+                .from_table(session::Entity)
+                .and_where(session::Column::TenantId.eq(tenant))
+                .and_where(session::Column::Id.in_subquery(some))
+                .take();
+            let transaction = self.begin().await.map_err(of_statement)?;
+            let gone = transaction.execute(&delete).await.map_err(of_statement)?.rows_affected();
+            transaction.commit().await.map_err(of_commit)?;
+            if gone == 0 {
+                return Ok(deleted);
+            }
+            deleted += gone;
+        }
+    }
+}
+
+async fn version(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
+    let row = directory::Entity::find_by_id(1).one(connection).await.map_err(of_statement)?;
+    row.map(|row| row.version).ok_or_else(|| Unreadable { table: "directory", column: "version" }.into())
+}
+
+/// Tells every instance that something changed, and commits.
+async fn bump(transaction: DatabaseTransaction) -> Result<(), StoreError> {
+    let next = Expr::col(directory::Column::Version).add(1);
+    let bump = Query::update().table(directory::Entity).value(directory::Column::Version, next).and_where(directory::Column::Id.eq(1)).take();
+    transaction.execute(&bump).await.map_err(of_statement)?;
+    transaction.commit().await.map_err(of_commit)
+}
+
+fn taken(error: StoreError, what: &'static str) -> StoreError {
+    match error {
+        StoreError::Taken(_) => StoreError::Taken(what),
+        error => error,
+    }
+}
+
+fn of_tenant(tenant: &Tenant) -> tenant::Model {
+    let Tenant {
+        id,
+        name,
+        client_id,
+        oifde_id,
+        default_country,
+        zone,
+        oifde_zone,
+        retention,
+        misses_are_absences,
+        explains_misses,
+        accepts_key_in_url,
+        suspended,
+        expired_until,
+        created_at,
+    } = tenant;
+    tenant::Model {
+        id: id.number(),
+        name: name.clone(),
+        client_id: client_id.clone(),
+        oifde_id: oifde_id.clone(),
+        default_country: default_country.code(),
+        zone: zone.name().to_owned(),
+        oifde_zone: oifde_zone.name().to_owned(),
+        retention_days: i32::from(retention.in_days()),
+        misses_are_absences: *misses_are_absences,
+        explains_misses: *explains_misses,
+        accepts_key_in_url: *accepts_key_in_url,
+        suspended: *suspended,
+        expired_until: expired_until.epoch_ms(),
+        created_at: created_at.epoch_ms(),
+    }
+}
+
+fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
+    let unreadable = |column| Unreadable { table: "tenant", column };
+    let retention = u16::try_from(row.retention_days).ok().and_then(|days| Retention::days(days).ok());
+    Ok(Tenant {
+        id: TenantId::from_number(row.id),
+        name: row.name,
+        client_id: row.client_id,
+        oifde_id: row.oifde_id,
+        default_country: Country::parse(&row.default_country).map_err(|_| unreadable("default_country"))?,
+        zone: Zone::parse(&row.zone).map_err(|_| unreadable("zone"))?,
+        oifde_zone: Zone::parse(&row.oifde_zone).map_err(|_| unreadable("oifde_zone"))?,
+        retention: retention.ok_or_else(|| unreadable("retention_days"))?,
+        misses_are_absences: row.misses_are_absences,
+        explains_misses: row.explains_misses,
+        accepts_key_in_url: row.accepts_key_in_url,
+        suspended: row.suspended,
+        expired_until: Timestamp::clamped(row.expired_until),
+        created_at: Timestamp::clamped(row.created_at),
+    })
+}
+
+fn of_key(key: &AccessKey) -> access_key::Model {
+    let AccessKey { id, tenant, hash, scopes, created_at, expires_at, revoked_at, last_used_at } = key;
+    access_key::Model {
+        id: id.as_str().to_owned(),
+        tenant_id: tenant.number(),
+        secret_hash: hash.to_hex(),
+        scopes: scopes.names().collect::<Vec<_>>().join(","),
+        created_at: created_at.epoch_ms(),
+        expires_at: expires_at.map(Timestamp::epoch_ms),
+        revoked_at: revoked_at.map(Timestamp::epoch_ms),
+        last_used_at: last_used_at.map(Timestamp::epoch_ms),
+    }
+}
+
+fn to_key(row: access_key::Model) -> Result<AccessKey, StoreError> {
+    let unreadable = |column| Unreadable { table: "access_key", column };
+    let mut names = row.scopes.split(',').filter(|name| !name.is_empty());
+    Ok(AccessKey {
+        id: KeyId::new(&row.id).map_err(|_| unreadable("id"))?,
+        tenant: TenantId::from_number(row.tenant_id),
+        hash: SecretHash::from_hex(&row.secret_hash).ok_or_else(|| unreadable("secret_hash"))?,
+        scopes: names.try_fold(Scopes::default(), Scopes::with).ok_or_else(|| unreadable("scopes"))?,
+        created_at: Timestamp::clamped(row.created_at),
+        expires_at: row.expires_at.map(Timestamp::clamped),
+        revoked_at: row.revoked_at.map(Timestamp::clamped),
+        last_used_at: row.last_used_at.map(Timestamp::clamped),
+    })
+}

@@ -1,0 +1,6 @@
+//! What the tables hold.
+
+pub(crate) mod access_key;
+pub(crate) mod directory;
+pub(crate) mod session;
+pub(crate) mod tenant;

@@ -1,0 +1,34 @@
+//! The port of sessions.
+
+use async_trait::async_trait;
+use calldata_core::port::{HistoryPage, HistoryQuery, StoredCaller, Write, Written};
+use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId};
+
+use crate::{Database, session_reads, session_writes};
+
+#[async_trait]
+impl SessionStore for Database {
+    async fn write(&self, batch: Vec<Write>) -> Vec<Result<Written, StoreError>> {
+        session_writes::write(self, batch).await
+    }
+
+    async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
+        session_reads::newest(self, scope, call, caller).await
+    }
+
+    async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
+        session_reads::has_call(self, scope, call).await
+    }
+
+    async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        session_reads::history(self, scope, query).await
+    }
+
+    async fn callers(&self, tenant: TenantId, after: Option<&SessionId>, limit: u64) -> Result<Vec<StoredCaller>, StoreError> {
+        session_reads::callers(self, tenant, after, limit).await
+    }
+
+    async fn set_caller_keys(&self, tenant: TenantId, keys: Vec<(SessionId, CallerKey)>) -> Result<(), StoreError> {
+        session_writes::set_caller_keys(self, tenant, keys).await
+    }
+}

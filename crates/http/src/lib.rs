@@ -1,0 +1,26 @@
+//! What the API crates share: the services behind them, body and time limits, request ids, the layers around every answer, health.
+//!
+//! The words in which an error is told belong to the dialects; nothing here speaks to a client except the health endpoints.
+//! Arrows: core. To add something that every request passes: [`layers`].
+
+pub mod body;
+pub mod health;
+pub mod layers;
+mod shared;
+
+pub use body::{BodyError, read_body};
+pub use shared::{Limits, Shared};
+
+/// The value of `Retry-After`, in seconds, of an answer that says "busy".
+pub const RETRY_AFTER_S: &str = "1";
+
+/// Writes down why an answer of status 500 or 503 was given; the answer itself does not say.
+pub fn log_failure(operation: &'static str, error: &dyn std::error::Error) {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        causes.push(source.to_string());
+        cause = source.source();
+    }
+    tracing::error!(operation, error = %error, causes = causes.join(": "), "request failed");
+}

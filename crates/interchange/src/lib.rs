@@ -1,0 +1,11 @@
+//! The published JSON shape of a session, its turns and its answers: what the native interface, import, export and the `turns` of a
+//! Parloa post have in common.
+//!
+//! Wire types and their translation into the domain, nothing else. Arrows: core. To add a member: [`document`] for a session,
+//! [`items`] for a turn or an answer, where the OIFDE name stands beside ours.
+
+pub mod document;
+pub mod items;
+
+pub use document::{InvalidDocument, SessionDocument};
+pub use items::{answers_of, turns_of};

@@ -18,6 +18,9 @@ fn live(scope: Scope) -> Condition {
 }
 
 pub(crate) async fn newest(database: &Database, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
+    if holds_nul(caller) {
+        return Ok(None);
+    }
     let row = Entity::find()
         .filter(live(scope).add(Column::CallId.eq(call.as_str())).add(Column::CallerKey.eq(caller.as_str())))
         .order_by_desc(Column::ReceivedLast)
@@ -69,7 +72,12 @@ pub(crate) async fn history(database: &Database, scope: Scope, query: &HistoryQu
     Ok(HistoryPage { total, sessions })
 }
 
-/// `None` when nothing can match: no stored identifier holds NUL.
+/// No stored caller does, and PostgreSQL refuses to be asked.
+fn holds_nul(caller: &CallerKey) -> bool {
+    caller.as_str().contains('\0')
+}
+
+/// `None` when nothing can match.
 fn matching(scope: Scope, query: &HistoryQuery) -> Option<Condition> {
     let HistoryQuery { call_id, caller, cti_call_id, from, until, offset: _, limit: _ } = query;
     let mut wanted = live(scope);
@@ -77,7 +85,7 @@ fn matching(scope: Scope, query: &HistoryQuery) -> Option<Condition> {
         wanted = wanted.add(Column::CallId.eq(CallId::new(call_id).ok()?.as_str()));
     }
     if let Some(caller) = caller {
-        if caller.as_str().contains('\0') {
+        if holds_nul(caller) {
             return None;
         }
         wanted = wanted.add(Column::CallerKey.eq(caller.as_str()));

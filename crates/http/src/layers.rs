@@ -1,0 +1,60 @@
+//! What every request and every answer passes.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tracing::Instrument;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A request id that a client brings along is kept up to this length.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// On every answer (PAR-G12): call data belongs in no cache, no referrer, and is what its type says.
+const HEADERS: [(HeaderName, &str); 3] =
+    [(header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
+
+/// Puts the shared layers around `router`: request id, log line, headers, and an answer where a handler panics.
+pub fn around(router: Router) -> Router {
+    router
+        .layer(middleware::from_fn(log))
+        .layer(CatchPanicLayer::custom(|_panic| StatusCode::INTERNAL_SERVER_ERROR.into_response()))
+        .layer(middleware::map_response(with_headers))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+        .layer(middleware::map_request(without_odd_request_id))
+}
+
+async fn without_odd_request_id(mut request: Request) -> Request {
+    let plain = |id: &HeaderValue| {
+        !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    };
+    if !request.headers().get(&REQUEST_ID).is_some_and(plain) {
+        request.headers_mut().remove(&REQUEST_ID);
+    }
+    request
+}
+
+async fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// One line a request: the route's template and never the URL, which may hold a key and a phone number.
+async fn log(request: Request, next: Next) -> Response {
+    let id = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", id);
+    let began = Instant::now();
+    let response = next.run(request).instrument(span.clone()).await;
+    let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(parent: &span, %method, route, status = response.status().as_u16(), elapsed_ms, "answered");
+    response
+}

@@ -1,0 +1,213 @@
+//! Turns and answers, by our names or by those of OIFDE.
+
+use calldata_core::{Answer, InvolveMode, JsonKind, JsonText, Timestamp, Turn, TurnSource};
+
+/// An item that is no turn or no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("item {index} is not readable: {reason}")]
+pub struct InvalidItem {
+    /// Which item, from 0.
+    pub index: usize,
+    /// Why.
+    pub reason: String,
+}
+
+/// The turns in a JSON array, or in a string that holds one; `None` for anything else, or when an item is no turn.
+pub fn turns_of(value: &JsonText) -> Option<Vec<Turn>> {
+    read_items(&array_of(value)?, turn).ok()
+}
+
+/// The answers in a JSON array, or in a string that holds one; `None` for anything else, or when an item is no answer.
+pub fn answers_of(value: &JsonText) -> Option<Vec<Answer>> {
+    read_items(&array_of(value)?, answer).ok()
+}
+
+/// The turns among these items.
+///
+/// # Errors
+/// When an item is no turn.
+pub fn read_turns(items: &[JsonText]) -> Result<Vec<Turn>, InvalidItem> {
+    read_items(items, turn)
+}
+
+/// The answers among these items.
+///
+/// # Errors
+/// When an item is no answer.
+pub fn read_answers(items: &[JsonText]) -> Result<Vec<Answer>, InvalidItem> {
+    read_items(items, answer)
+}
+
+fn array_of(value: &JsonText) -> Option<Vec<JsonText>> {
+    match value.kind() {
+        JsonKind::Array => value.items(),
+        JsonKind::String => JsonText::parse(&value.as_string()?).ok()?.items(),
+        JsonKind::Null | JsonKind::Bool | JsonKind::Number | JsonKind::Object => None,
+    }
+}
+
+fn read_items<T>(items: &[JsonText], read: impl Fn(&JsonText) -> Result<T, String>) -> Result<Vec<T>, InvalidItem> {
+    items.iter().enumerate().map(|(index, item)| read(item).map_err(|reason| InvalidItem { index, reason })).collect()
+}
+
+fn turn(item: &JsonText) -> Result<Turn, String> {
+    let mut turn = Turn::default();
+    let mut members = Members::of(item)?;
+    members.take(["no", "interNo"], scalar, |v| turn.no = v)?;
+    members.take(["userText", "userSaying"], string, |v| turn.user_text = v)?;
+    members.take(["intent", "intention"], string, |v| turn.intent = v)?;
+    members.take(["reply", "systemReply"], string, |v| turn.reply = v)?;
+    members.take(["requestedAt", "requsetTime"], time, |v| turn.requested_at = Some(v))?;
+    members.take(["repliedAt", "timestamp"], time, |v| turn.replied_at = Some(v))?;
+    members.take(["by", "responseSource"], turn_source, |v| turn.by = v)?;
+    members.take(["mode", "involveMode"], involve_mode, |v| turn.mode = v)?;
+    members.recognised(turn)
+}
+
+fn answer(item: &JsonText) -> Result<Answer, String> {
+    let mut answer = Answer::default();
+    let mut members = Members::of(item)?;
+    members.take(["no", "interNo"], scalar, |v| answer.no = Some(v))?;
+    members.take(["series", "seriesId"], scalar, |v| answer.series = Some(v))?;
+    members.take(["question", "questionTitle"], string, |v| answer.question = Some(v))?;
+    members.take(["questionType", "questionType"], scalar, |v| answer.question_type = Some(v))?;
+    members.take(["intent", "answerIntent"], string, |v| answer.intent = Some(v))?;
+    members.take(["original", "originalAnswer"], string, |v| answer.original = Some(v))?;
+    members.take(["createdAt", "createTime"], time, |v| answer.created_at = Some(v))?;
+    members.recognised(answer)
+}
+
+/// The members of an item, by either of two names each.
+struct Members {
+    members: Vec<(String, JsonText)>,
+    any_known: bool,
+}
+
+impl Members {
+    fn of(item: &JsonText) -> Result<Self, String> {
+        Ok(Self { members: item.members().map_err(|error| error.to_string())?, any_known: false })
+    }
+
+    /// Hands over the member that has one of the two names; null is unknown. Given under both names it is ambiguous, and nobody
+    /// could tell which one was meant.
+    fn take<T>(&mut self, names: [&str; 2], read: impl Fn(&JsonText) -> Option<T>, mut hand_over: impl FnMut(T)) -> Result<(), String> {
+        let mut given = self.members.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let Some((name, value)) = given.next() else { return Ok(()) };
+        if given.next().is_some() {
+            return Err(format!("{} and {} are the same", names[0], names[1]));
+        }
+        self.any_known = true;
+        if value.kind() != JsonKind::Null {
+            hand_over(read(value).ok_or_else(|| format!("{name} has a value of the wrong kind"))?);
+        }
+        Ok(())
+    }
+
+    /// An object without a single known member is something else that merely sits in an array.
+    fn recognised<T>(self, item: T) -> Result<T, String> {
+        if self.any_known { Ok(item) } else { Err("no member is known".into()) }
+    }
+}
+
+fn string(value: &JsonText) -> Option<String> {
+    value.as_string()
+}
+
+fn scalar(value: &JsonText) -> Option<String> {
+    value.as_scalar_text()
+}
+
+/// A number is epoch milliseconds, as in OIFDE; a string is RFC 3339.
+fn time(value: &JsonText) -> Option<Timestamp> {
+    match value.kind() {
+        JsonKind::Number => Timestamp::from_epoch_ms(value.as_str().parse().ok()?),
+        _ => Timestamp::parse_iso8601(&value.as_string()?),
+    }
+}
+
+fn turn_source(value: &JsonText) -> Option<TurnSource> {
+    match value.as_scalar_text()?.as_str() {
+        "bot" | "0" => Some(TurnSource::Bot),
+        "agent" | "1" => Some(TurnSource::Agent),
+        _ => None,
+    }
+}
+
+fn involve_mode(value: &JsonText) -> Option<InvolveMode> {
+    match value.as_scalar_text()?.as_str() {
+        "common" | "0" => Some(InvolveMode::Common),
+        "monitoring" | "1" => Some(InvolveMode::Monitoring),
+        "insertion" | "2" => Some(InvolveMode::Insertion),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> JsonText {
+        JsonText::parse(text).unwrap()
+    }
+
+    #[test]
+    fn turns_by_our_names_and_by_those_of_oifde() {
+        let ours = r#"[{"no":"1","userText":"hi","intent":"greet","reply":"hello","requestedAt":"2021-04-16T07:42:34.000Z",
+            "repliedAt":"2021-04-16T07:42:35.000Z","by":"agent","mode":"insertion"}]"#;
+        let theirs = r#"[{"interNo":1,"userSaying":"hi","intention":"greet","systemReply":"hello","requsetTime":1618558954000,
+            "timestamp":1618558955000,"responseSource":1,"involveMode":2,"other":"ignored"}]"#;
+        let turns = turns_of(&json(ours)).unwrap();
+        assert_eq!(turns, turns_of(&json(theirs)).unwrap());
+        let expected = Turn {
+            no: "1".into(),
+            user_text: "hi".into(),
+            intent: "greet".into(),
+            reply: "hello".into(),
+            requested_at: Timestamp::from_epoch_ms(1_618_558_954_000),
+            replied_at: Timestamp::from_epoch_ms(1_618_558_955_000),
+            by: TurnSource::Agent,
+            mode: InvolveMode::Insertion,
+        };
+        assert_eq!(turns, [expected]);
+        assert_eq!(turns_of(&JsonText::string(theirs)).unwrap(), turns, "the text of an array counts as well");
+        let monitored = turns_of(&json(r#"[{"mode":"monitoring","by":"bot"}]"#)).unwrap();
+        assert_eq!((monitored[0].mode, monitored[0].by), (InvolveMode::Monitoring, TurnSource::Bot));
+        assert_eq!(turns_of(&json(r#"[{"involveMode":1,"responseSource":0}]"#)).unwrap(), monitored);
+        assert_eq!(turns_of(&json(r#"[{"involveMode":0,"mode2":1}]"#)).unwrap(), turns_of(&json(r#"[{"mode":"common"}]"#)).unwrap());
+    }
+
+    #[test]
+    fn answers_by_our_names_and_by_those_of_oifde() {
+        let ours = r#"[{"no":"1","series":"100","question":"q?","questionType":"2","intent":"Yes.","original":"y","createdAt":"2022-04-24T04:31:37Z"}]"#;
+        let theirs = r#"[{"interNo":"1","seriesId":"100","questionTitle":"q?","questionType":"2","answerIntent":"Yes.","originalAnswer":"y","createTime":1650774697000}]"#;
+        let answers = answers_of(&json(ours)).unwrap();
+        assert_eq!(answers, answers_of(&json(theirs)).unwrap());
+        let expected = Answer {
+            no: Some("1".into()),
+            series: Some("100".into()),
+            question: Some("q?".into()),
+            question_type: Some("2".into()),
+            intent: Some("Yes.".into()),
+            original: Some("y".into()),
+            created_at: Timestamp::from_epoch_ms(1_650_774_697_000),
+        };
+        assert_eq!(answers, [expected]);
+        assert_eq!(answers_of(&json(r#"[{"no":null}]"#)).unwrap(), [Answer::default()], "null is unknown");
+    }
+
+    #[test]
+    fn what_is_no_list_of_turns_stays_what_it_is() {
+        for other in [
+            "null", "1", "true", r#""text""#, r#""{}""#, "{}", "[1]", "[[]]", "[{}]", r#"[{"foo":1}]"#, r#"[{"userText":5}]"#, r#"[{"by":"robot"}]"#,
+            r#"[{"involveMode":3}]"#, r#"[{"requestedAt":"soon"}]"#, r#"[{"timestamp":1e300}]"#, r#"[{"userText":"a","userSaying":"b"}]"#, r#"[{"no":{}}]"#,
+            r#"[{"userText":"fine"},{"userText":false}]"#, r#""[1""#,
+        ] {
+            assert_eq!(turns_of(&json(other)), None, "{other}");
+        }
+        assert_eq!(turns_of(&json("[]")), Some(vec![]));
+        assert_eq!(answers_of(&json(r#"[{"question":1}]"#)), None);
+        let error = read_turns(&[json(r#"{"no":1}"#), json(r#"{"by":"x"}"#)]).unwrap_err();
+        assert_eq!(error.to_string(), "item 1 is not readable: by has a value of the wrong kind");
+        assert_eq!(read_answers(&[json("1")]).unwrap_err().index, 0);
+    }
+}

@@ -1,0 +1,163 @@
+//! Who asks: a client's name and key, from wherever a Parloa service block or a contact centre can put them (PAR-A1 to PAR-A4).
+
+use std::marker::PhantomData;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use calldata_core::{Access, AuthError, Scopes, TenantName};
+use calldata_http::Shared;
+use utoipa::Modify;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use crate::query::Query;
+use crate::speech;
+
+const FUNCTIONS_KEY: HeaderName = HeaderName::from_static("x-functions-key");
+
+/// What a client must be allowed to do.
+pub(crate) trait Need {
+    fn is_met(scopes: Scopes) -> bool;
+}
+
+/// Fetching.
+pub(crate) struct ToRead;
+/// Storing.
+pub(crate) struct ToWrite;
+
+impl Need for ToRead {
+    fn is_met(scopes: Scopes) -> bool {
+        scopes.read
+    }
+}
+
+impl Need for ToWrite {
+    fn is_met(scopes: Scopes) -> bool {
+        scopes.write
+    }
+}
+
+/// A client that is recognised and allowed to do what the operation needs.
+pub(crate) struct Client<N> {
+    pub(crate) access: Access,
+    need: PhantomData<N>,
+}
+
+impl<N: Need> FromRequestParts<Shared> for Client<N> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Response> {
+        let query = parts.extensions.get::<Query>().cloned().unwrap_or_default();
+        let credentials = Credentials::of(&parts.headers, &query);
+        // Missing credentials take the same way as wrong ones: empty, they match nothing.
+        let name = credentials.client_id.as_deref().unwrap_or_default();
+        let key = credentials.key.as_deref().unwrap_or_default();
+        let access = match shared.directory.authenticate(TenantName::Client(name), key).await {
+            Ok(access) => access,
+            Err(AuthError::NotRecognised) => return Err(speech::not_recognised()),
+            Err(AuthError::Unavailable) => return Err(speech::busy(&parts.method)),
+        };
+        if credentials.in_url && !access.tenant.accepts_key_in_url {
+            return Err(speech::not_recognised());
+        }
+        if !N::is_met(access.scopes) {
+            return Err(speech::not_permitted());
+        }
+        Ok(Self { access, need: PhantomData })
+    }
+}
+
+/// What a request says about who asks; `None` for what is missing or contradicts itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Credentials {
+    client_id: Option<String>,
+    key: Option<String>,
+    in_url: bool,
+}
+
+impl Credentials {
+    /// Only the first place that is filled counts: a wrong header is not rescued by a right parameter (PAR-A2, PAR-A3).
+    fn of(headers: &HeaderMap, query: &Query) -> Self {
+        let client_id = query.filled("clientId").map(str::to_owned);
+        if let Some(header) = headers.get(FUNCTIONS_KEY) {
+            return Self { client_id, key: header.to_str().ok().map(str::to_owned), in_url: false };
+        }
+        if let Some(header) = headers.get(header::AUTHORIZATION) {
+            let (name, key) = header.to_str().ok().and_then(authorization).unwrap_or_default();
+            let agrees = name.is_none() || client_id.is_none() || name == client_id;
+            return Self { client_id: client_id.or(name).filter(|_| agrees), key, in_url: false };
+        }
+        Self { client_id, key: query.get("code").map(str::to_owned), in_url: true }
+    }
+}
+
+/// The client's name, which only Basic carries, and the key.
+fn authorization(header: &str) -> Option<(Option<String>, Option<String>)> {
+    let (scheme, value) = header.trim().split_once(' ')?;
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some((None, Some(value.to_owned())));
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        let pair = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
+        let (name, key) = pair.split_once(':')?;
+        return Some((Some(name.to_owned()), Some(key.to_owned())));
+    }
+    None
+}
+
+/// The ways to prove who asks, for the description.
+pub(crate) struct SecuritySchemes;
+
+impl Modify for SecuritySchemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let components = description.components.get_or_insert_default();
+        let header = ApiKeyValue::with_description("x-functions-key", "The client's key; it decides over any other.");
+        let code = ApiKeyValue::with_description("code", "The client's key in the URL, where the tenant accepts it there.");
+        let http = |scheme, about: &str| SecurityScheme::Http(HttpBuilder::new().scheme(scheme).description(Some(about)).build());
+        components.add_security_scheme("functionsKey", SecurityScheme::ApiKey(ApiKey::Header(header)));
+        components.add_security_scheme("code", SecurityScheme::ApiKey(ApiKey::Query(code)));
+        components.add_security_scheme("bearer", http(HttpAuthScheme::Bearer, "The client's key (ours)."));
+        components.add_security_scheme("basic", http(HttpAuthScheme::Basic, "clientId and key (ours)."));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(headers: &[(&'static str, &str)], query: &str) -> Credentials {
+        let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
+        Credentials::of(&headers, &Query::parse(Some(query)))
+    }
+
+    fn expected(client_id: Option<&str>, key: Option<&str>, in_url: bool) -> Credentials {
+        Credentials { client_id: client_id.map(str::to_owned), key: key.map(str::to_owned), in_url }
+    }
+
+    #[test]
+    fn par_a2_par_a3_the_first_place_that_is_filled_decides() {
+        let all = [("x-functions-key", "h"), ("authorization", "Bearer b")];
+        assert_eq!(credentials(&all, "clientId=c&code=q"), expected(Some("c"), Some("h"), false));
+        assert_eq!(credentials(&all[1..], "clientId=c&code=q"), expected(Some("c"), Some("b"), false));
+        assert_eq!(credentials(&[], "CLIENTID=c&CODE=q"), expected(Some("c"), Some("q"), true));
+        assert_eq!(credentials(&[("x-functions-key", "")], "clientId=c&code=q"), expected(Some("c"), Some(""), false));
+        assert_eq!(credentials(&[("authorization", "Digest x")], "clientId=c&code=q"), expected(Some("c"), None, false));
+        assert_eq!(credentials(&[("authorization", "bearer  b ")], "clientId=c"), expected(Some("c"), Some("b"), false));
+        assert_eq!(credentials(&[], ""), expected(None, None, true));
+    }
+
+    #[test]
+    fn par_a3_basic_names_the_client_too_and_must_not_contradict() {
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        assert_eq!(credentials(&[("authorization", &basic("c:k:k"))], ""), expected(Some("c"), Some("k:k"), false));
+        assert_eq!(credentials(&[("authorization", &basic("c:k"))], "clientId=c"), expected(Some("c"), Some("k"), false));
+        assert_eq!(credentials(&[("authorization", &basic("c:k"))], "clientId=d"), expected(None, Some("k"), false));
+        for broken in ["Basic", "Basic !", "Basic Yw=="] {
+            assert_eq!(credentials(&[("authorization", broken)], "clientId=c&code=q"), expected(Some("c"), None, false), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The OIFDE dialect: `queryRecordHistory` and `gettoken`, JSON over POST, business errors as HTTP 200 with a code.
+//!
+//! Rooms: [`gettoken`] and [`query_record_history`] are the operations, [`token`] signs and reads tokens, [`lockout`] slows guessing,
+//! [`body`] reads requests, [`codes`] holds the dialect's words for errors, [`record`] translates between a session and a record, and
+//! [`import`] reads records that another system wrote. Arrows: http, interchange, core. The ids in comments (OIF-…) are those of
+//! `docs/contract.md`. The vendor's misspellings `recordDetials` and `requsetTime` are the wire names.
+//!
+//! To add an operation: a file with its handler, a route here, a line in the description.
+
+mod body;
+mod codes;
+mod gettoken;
+pub mod import;
+mod lockout;
+mod query_record_history;
+mod record;
+mod token;
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use axum::{Router, routing};
+use calldata_http::Shared;
+use utoipa::OpenApi;
+
+pub use token::{TokenSecrets, WeakSecret};
+
+use crate::lockout::Lockout;
+
+/// What stands behind the operations.
+#[derive(Clone)]
+struct Oifde {
+    shared: Shared,
+    secrets: TokenSecrets,
+    lockout: Arc<Lockout>,
+}
+
+impl FromRef<Oifde> for Shared {
+    fn from_ref(oifde: &Oifde) -> Self {
+        oifde.shared.clone()
+    }
+}
+
+/// The routes of the dialect; `secrets` sign its tokens.
+pub fn router(shared: Shared, secrets: TokenSecrets) -> Router {
+    let lockout = Arc::new(Lockout::default());
+    // Every method is answered in the dialect's words (OIF-Q7).
+    Router::new()
+        .route("/oifde/rest/api/gettoken", routing::any(gettoken::gettoken))
+        .route("/oifde/rest/api/queryRecordHistory", routing::any(query_record_history::query_record_history))
+        .with_state(Oifde { shared, secrets, lockout })
+}
+
+/// The description of the dialect.
+pub fn description() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Session records (OIFDE dialect)",
+        description = "Session records with their turns, questions and answers, as OIFDE systems query them. Business errors are status 200 \
+            with an `errorCode` other than 0. Statements marked *ours* are decisions of this gateway where the vendor is silent.",
+    ),
+    paths(gettoken::gettoken, query_record_history::query_record_history),
+    components(schemas(
+        gettoken::TokenRequest, gettoken::TokenResponse, query_record_history::HistoryRequest, query_record_history::HistoryResponse,
+        record::Record, record::RecordDetail, record::QaRecord,
+    )),
+    tags((name = "records", description = "Query session records (OIFDE dialect)")),
+)]
+struct Description;

@@ -1,0 +1,67 @@
+//! Reading requests: a JSON object, whatever its content type says.
+
+use axum::extract::Request;
+use axum::http::Method;
+use calldata_core::json_text::members_of;
+use calldata_core::{JsonKind, JsonText};
+use calldata_http::{BodyError, Limits, read_body};
+
+use crate::codes::Failure;
+
+/// The parameters of a request; null and "" count as not given (OIF-Q1), of a name given twice the last counts.
+#[derive(Debug)]
+pub(crate) struct Parameters(Vec<(String, JsonText)>);
+
+impl Parameters {
+    /// Reads the body of a POST (OIF-Q7).
+    pub(crate) async fn read(request: Request, limits: Limits) -> Result<Self, Failure> {
+        if request.method() != Method::POST {
+            return Err(Failure::parameter("method", "must be POST"));
+        }
+        let body = match read_body(request.into_body(), limits.body_bytes).await {
+            Ok(body) => body,
+            Err(BodyError::TooLarge) => return Err(Failure::parameter("body", "is too large")),
+            Err(BodyError::Interrupted) => return Err(Failure::parameter("body", "ended early")),
+        };
+        Self::parse(&body)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(body).map_err(|_| Failure::parameter("body", "is not valid JSON"))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let members = members_of(text).map_err(|error| Failure::parameter("body", &format!("cannot be read: {error}")))?;
+        Ok(Self(members.into_iter().filter(|(_, value)| value.kind() != JsonKind::Null && value.as_str() != "\"\"").collect()))
+    }
+
+    /// The value of a parameter.
+    pub(crate) fn get(&self, name: &str) -> Option<&JsonText> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The value of a parameter that is a string.
+    pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Failure> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.as_string().map(Some).ok_or_else(|| Failure::parameter(name, "must be a string"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oif_q1_null_and_empty_count_as_not_given() {
+        let parameters = Parameters::parse(br#"{"a":"x","b":null,"c":"","d":1,"a":"y","e":" "}"#).unwrap();
+        assert_eq!(parameters.string("a"), Ok(Some("y".into())));
+        assert_eq!((parameters.string("b"), parameters.string("c"), parameters.string("z")), (Ok(None), Ok(None), Ok(None)));
+        assert_eq!(parameters.string("d"), Err(Failure::parameter("d", "must be a string")));
+        assert_eq!(parameters.string("e"), Ok(Some(" ".into())));
+    }
+
+    #[test]
+    fn oif_q7_a_body_that_is_no_object_is_a_parameter_error() {
+        for body in [&b""[..], b"x", b"[]", b"1", b"{", b"{\"a\":\"\xff\"}", br#"{"a":"\ud800"}"#] {
+            assert!(matches!(Parameters::parse(body), Err(Failure::Parameter(message)) if message.starts_with("body ")));
+        }
+    }
+}

@@ -70,7 +70,6 @@ pub(crate) struct PostRequest {
     "callerid": "+4112345678", "callid": "12345", "content": "The user spoke to the bot", "destination": "someServiceQueue",
     "intent": "doSomeCoolThing", "sessionid": "d69130c6fe02bf8110a25d191c5ec6de",
 }))]
-#[expect(dead_code, reason = "describes a body that is read as text, so that digits and order survive")]
 pub(crate) struct PostedInput {
     /// The phone number or user id of the caller. A JSON number counts as its digits.
     #[schema(example = "+41 12345678")]

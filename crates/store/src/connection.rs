@@ -10,7 +10,10 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, TransactionOptions, TransactionTrait,
+};
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -102,11 +105,12 @@ impl fmt::Debug for Url {
     }
 }
 
-/// An open database: one way to write, one to read.
+/// An open database: one way to write, one to read, one to see how it is.
 #[derive(Clone, Debug)]
 pub struct Database {
     writer: DatabaseConnection,
     readers: DatabaseConnection,
+    probe: DatabaseConnection,
 }
 
 impl Database {
@@ -132,16 +136,12 @@ impl Database {
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let writer = sqlite(path, 1).await?;
         check_sqlite(&writer).await?;
-        Ok(Self { writer, readers: sqlite(path, SQLITE_READERS).await? })
+        Ok(Self { writer, readers: sqlite(path, SQLITE_READERS).await?, probe: sqlite(path, 1).await? })
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
         let connection = postgres(url, POSTGRES_CONNECTIONS).await?;
-        Ok(Self { writer: connection.clone(), readers: connection })
-    }
-
-    pub(crate) fn writer(&self) -> &DatabaseConnection {
-        &self.writer
+        Ok(Self { writer: connection.clone(), readers: connection, probe: postgres(url, 1).await? })
     }
 
     pub(crate) fn readers(&self) -> &DatabaseConnection {
@@ -154,12 +154,17 @@ impl Database {
         self.writer.begin_with_options(options).await
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub async fn ping(&self) -> Result<(), OpenError> {
-        self.readers.execute_unprepared("SELECT 1").await.map(drop).map_err(OpenError::Unreachable)
+    /// Begins a transaction in which everything is read as of one moment. SQLite's are so by themselves.
+    pub(crate) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        match self.readers.get_database_backend() {
+            DbBackend::Postgres => self.readers.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await,
+            _ => self.readers.begin().await,
+        }
+    }
+
+    /// A connection that requests do not use.
+    pub(crate) fn probe(&self) -> &DatabaseConnection {
+        &self.probe
     }
 }
 

@@ -7,8 +7,8 @@ use calldata_core::tenant::Retention;
 use calldata_core::{Country, DirectoryStore, KeyId, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    AccessMode, ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, IsolationLevel, QueryFilter,
-    QueryOrder, TransactionTrait,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
+    QueryOrder,
 };
 
 use crate::Database;
@@ -25,11 +25,7 @@ impl DirectoryStore for Database {
     }
 
     async fn contents(&self) -> Result<DirectoryContents, StoreError> {
-        let snapshot = self
-            .readers()
-            .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
-            .await
-            .map_err(of_statement)?;
+        let snapshot = self.begin_snapshot().await.map_err(of_statement)?;
         let version = version(&snapshot).await?;
         let tenants = tenant::Entity::find().order_by_asc(tenant::Column::ClientId).all(&snapshot).await.map_err(of_statement)?;
         let keys =

@@ -33,14 +33,29 @@ impl Database {
     /// # Errors
     /// When a change fails; those before it stay.
     pub async fn migrate(&self, direction: Direction) -> Result<(), DbErr> {
-        if self.writer().get_database_backend() != DbBackend::Postgres {
-            return step(self.writer(), direction).await;
+        if direction == Direction::Up && self.pending_migrations().await? == 0 {
+            return Ok(());
         }
-        // The lock belongs to the transaction, and PostgreSQL's schema changes are part of one: all or nothing, and no lock is left.
+        // All or nothing, and whoever starts at the same time waits: SQLite's transaction has the write lock, PostgreSQL's holds a
+        // lock of its own until it ends.
         let transaction = self.begin().await?;
-        transaction.execute_unprepared(&format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")).await?;
-        step(&transaction, direction).await?;
+        if transaction.get_database_backend() == DbBackend::Postgres {
+            let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({ADVISORY_LOCK})");
+            transaction.execute_unprepared(&lock).await?;
+        }
+        match direction {
+            Direction::Up => Migrations::up(&transaction, None).await?,
+            Direction::Down => Migrations::down(&transaction, Some(1)).await?,
+        }
         transaction.commit().await
+    }
+
+    /// How many changes are yet to be made. Asked on a connection of its own, so that the answer does not wait for requests.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn pending_migrations(&self) -> Result<usize, DbErr> {
+        Migrations::get_pending_migrations_read_only(self.probe()).await.map(|pending| pending.len())
     }
 
     /// All changes in their order, and whether each was made.
@@ -48,14 +63,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, DbErr> {
-        let known = Migrations::get_migration_with_status_read_only(self.writer()).await?;
+        let known = Migrations::get_migration_with_status_read_only(self.probe()).await?;
         Ok(known.iter().map(|m| MigrationState { name: m.name().to_owned(), applied: m.status() == MigrationStatus::Applied }).collect())
-    }
-}
-
-async fn step<'c, C: sea_orm_migration::IntoSchemaManagerConnection<'c>>(connection: C, direction: Direction) -> Result<(), DbErr> {
-    match direction {
-        Direction::Up => Migrations::up(connection, None).await,
-        Direction::Down => Migrations::down(connection, Some(1)).await,
     }
 }

@@ -3,7 +3,7 @@
 use calldata_core::port::{HistoryPage, HistoryQuery, StoredCaller};
 use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, StoreError, TenantId};
 use sea_orm::{
-    AccessMode, ColumnTrait, Condition, EntityTrait, IsolationLevel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, TransactionTrait,
+    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 
 use crate::Database;
@@ -48,11 +48,7 @@ pub(crate) async fn has_call(database: &Database, scope: Scope, call: &CallId) -
 /// Total and page are of one moment, so that they agree with each other.
 pub(crate) async fn history(database: &Database, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
     let Some(wanted) = matching(scope, query) else { return Ok(HistoryPage::default()) };
-    let snapshot = database
-        .readers()
-        .begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly))
-        .await
-        .map_err(of_statement)?;
+    let snapshot = database.begin_snapshot().await.map_err(of_statement)?;
     let matching = Entity::find().filter(wanted);
     let total = matching.clone().count(&snapshot).await.map_err(of_statement)?;
     let rows = if query.offset < total {

@@ -178,7 +178,13 @@ async fn insert_or_replace(
             .await
             .map_err(of_statement)?;
         known.extend(found.into_iter().map(|id| (scope.tenant(), id)));
-        transaction.execute(&insert(writes, conflict_on_id(*scope))).await.map_err(of_statement)?;
+        let (told, untold): (Vec<&Write>, Vec<&Write>) = writes.iter().partition(|write| write.details.started_at.is_some());
+        // A session whose start is not told began with its first receipt, which is the kept one.
+        for (writes, kept) in [(told, &[Column::ReceivedFirst][..]), (untold, &[Column::ReceivedFirst, Column::StartedAt][..])] {
+            if !writes.is_empty() {
+                transaction.execute(&insert(&writes, conflict_on_id(*scope, kept))).await.map_err(of_statement)?;
+            }
+        }
     }
     for write in writes {
         let id = write.id.clone();
@@ -188,14 +194,16 @@ async fn insert_or_replace(
     Ok(())
 }
 
-fn conflict_on_id(scope: Scope) -> OnConflict {
+/// `kept` are the columns that get the first receipt of the session that is replaced.
+fn conflict_on_id(scope: Scope, kept: &[Column]) -> OnConflict {
     let first = Expr::col((Entity, Column::ReceivedFirst));
-    let kept = CaseStatement::new()
-        .case(first.clone().gt(scope.expired_until().epoch_ms()), first)
-        .finally(excluded(Column::ReceivedFirst));
-    let replaced = Column::iter().filter(|column| !matches!(column, Column::TenantId | Column::Id | Column::ReceivedFirst));
+    let kept_first =
+        CaseStatement::new().case(first.clone().gt(scope.expired_until().epoch_ms()), first).finally(excluded(Column::ReceivedFirst));
+    let is_replaced =
+        |column: &Column| !matches!(column, Column::TenantId | Column::Id) && !kept.iter().any(|kept| kept.unquoted() == column.unquoted());
     let mut conflict = OnConflict::columns([Column::TenantId, Column::Id]);
-    conflict.update_columns(replaced).value(Column::ReceivedFirst, kept).to_owned()
+    conflict.update_columns(Column::iter().filter(is_replaced));
+    conflict.values(kept.iter().map(|column| (*column, kept_first.clone().into()))).to_owned()
 }
 
 /// The value that the row would have had.

@@ -1,0 +1,283 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use calldata_core::tenant::Retention;
+use calldata_core::{Country, Zone};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::settings::Settings;
+
+/// What a voice bot learned during a call, kept safe and handed to whoever needs it next.
+#[derive(Debug, Parser)]
+#[command(name = "calldata-gateway", version, arg_required_else_help = true, max_term_width = 120)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) settings: Settings,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve with a demo tenant and sample sessions; prints keys and ready-made curl lines
+    Demo {
+        /// Keep the data in this folder [default: a temporary one]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
+    /// Serve
+    Serve,
+    /// Tenants: whose data is whose
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Access keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Load sessions from files; what cannot be loaded is reported by line, the rest is loaded
+    Import(Import),
+    /// The schema of the database
+    #[command(subcommand)]
+    Migrate(MigrateCommand),
+    /// Write the API description, or check that what is written is up to date
+    Openapi {
+        /// The folder
+        #[arg(long, value_name = "DIR", default_value = "openapi")]
+        out: PathBuf,
+        /// Write nothing; fail where a file differs
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Add a tenant
+    Create {
+        #[command(flatten)]
+        names: TenantNames,
+        #[command(flatten)]
+        properties: TenantProperties,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show all tenants
+    List {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show a tenant
+    Show {
+        #[command(flatten)]
+        tenant: OfTenant,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Change a tenant; what is not given stays
+    Update {
+        #[command(flatten)]
+        tenant: OfTenant,
+        /// Its name, for people
+        #[arg(long, value_name = "N")]
+        name: Option<String>,
+        /// Its OIFDE name
+        #[arg(long, value_name = "T")]
+        tenant_id: Option<String>,
+        #[command(flatten)]
+        properties: TenantProperties,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Let a tenant in no more, until it is resumed
+    Suspend {
+        #[command(flatten)]
+        tenant: OfTenant,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Let a suspended tenant in again
+    Resume {
+        #[command(flatten)]
+        tenant: OfTenant,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Delete a tenant with its keys and all its sessions
+    Delete {
+        #[command(flatten)]
+        tenant: OfTenant,
+        /// The tenant's name, instead of being asked for it
+        #[arg(long, value_name = "NAME")]
+        yes: Option<String>,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OfTenant {
+    /// The tenant's client id
+    #[arg(value_name = "C")]
+    pub(crate) client_id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TenantNames {
+    /// Its name, for people
+    #[arg(long, value_name = "N", value_parser = a_name)]
+    pub(crate) name: String,
+    /// Its name in the Parloa dialect (clientId)
+    #[arg(long, value_name = "C", value_parser = a_name)]
+    pub(crate) client_id: String,
+    /// Its name in the OIFDE dialect (tenantId)
+    #[arg(long, value_name = "T", value_parser = a_name)]
+    pub(crate) tenant_id: String,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct TenantProperties {
+    /// The country of local numbers, such as +49 or DE [default: +49]
+    #[arg(long, value_name = "COUNTRY", value_parser = a_country, allow_hyphen_values = true)]
+    pub(crate) default_country: Option<Country>,
+    /// The zone of dates for people [default: Europe/Berlin]
+    #[arg(long, value_name = "ZONE", value_parser = a_zone)]
+    pub(crate) time_zone: Option<Zone>,
+    /// The zone of times in OIFDE queries [default: UTC]
+    #[arg(long, value_name = "ZONE", value_parser = a_zone)]
+    pub(crate) oifde_time_zone: Option<Zone>,
+    /// How many days sessions live, 1 to 3650 [default: 30]
+    #[arg(long, value_name = "DAYS", value_parser = a_retention)]
+    pub(crate) retention_days: Option<Retention>,
+    /// The status of "no result found" in the Parloa dialect [default: 200]
+    #[arg(long, value_enum, value_name = "STATUS")]
+    pub(crate) miss_status: Option<MissStatus>,
+    /// Whether a miss says why [default: on]
+    #[arg(long, value_enum, value_name = "SWITCH")]
+    pub(crate) miss_reason: Option<Switch>,
+    /// Whether keys are accepted in the URL [default: on]
+    #[arg(long, value_enum, value_name = "SWITCH")]
+    pub(crate) key_in_url: Option<Switch>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MissStatus {
+    #[value(name = "200")]
+    Ok,
+    #[value(name = "404")]
+    NotFound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key; it is shown this once
+    Create {
+        /// The tenant's client id
+        #[arg(long, value_name = "C")]
+        client_id: String,
+        /// What the key may do; may be repeated [default: read and write]
+        #[arg(long, value_enum)]
+        scope: Vec<ScopeName>,
+        /// After how many days it expires [default: never]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+        expires_days: Option<u16>,
+        /// Take an existing secret from standard input, at least 16 characters
+        #[arg(long)]
+        secret_stdin: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Show a tenant's keys, and when each was last used
+    List {
+        /// The tenant's client id
+        #[arg(long, value_name = "C")]
+        client_id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Accept a key no more
+    Revoke {
+        /// The key's id
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeName {
+    Read,
+    Write,
+    Admin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The tenant's client id
+    #[arg(long, value_name = "C")]
+    pub(crate) client_id: String,
+    /// What the files hold: OIFDE answers with their recordList, or sessions, one JSON object a line
+    #[arg(long, value_enum)]
+    pub(crate) format: ImportFormat,
+    /// The files; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    Oifde,
+    Sessions,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// Bring the schema up to date
+    Up,
+    /// Take the newest change back
+    Down,
+    /// Show all changes and whether they were made
+    Status,
+}
+
+fn a_name(text: &str) -> Result<String, &'static str> {
+    let usable = !text.trim().is_empty() && text.len() <= 200 && !text.chars().any(char::is_control);
+    if usable { Ok(text.to_owned()) } else { Err("a name has 1 to 200 characters, none of them a control character") }
+}
+
+fn a_country(text: &str) -> Result<Country, String> {
+    Country::parse(text).map_err(|error| error.to_string())
+}
+
+fn a_zone(text: &str) -> Result<Zone, String> {
+    Zone::parse(text).map_err(|error| error.to_string())
+}
+
+fn a_retention(text: &str) -> Result<Retention, String> {
+    let days = text.parse().map_err(|_| format!("1 to {} days", Retention::MAX_DAYS))?;
+    Retention::days(days).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,78 @@
+//! One file a command.
+
+mod demo;
+mod import;
+mod key;
+mod migrate;
+mod openapi;
+mod serve;
+mod tenant;
+
+use std::sync::Arc;
+
+use calldata_core::port::DirectoryContents;
+use calldata_core::{Clock, DirectoryStore, StoreError, SystemClock, Tenant};
+use calldata_store::{Database, Direction, Url};
+use tracing_subscriber::EnvFilter;
+
+use crate::Failure;
+use crate::cli::{Cli, Command};
+use crate::settings::Settings;
+
+/// Runs a command.
+///
+/// # Errors
+/// One line for the operator.
+pub fn run(cli: Cli) -> Result<(), Failure> {
+    let Cli { settings, command } = cli;
+    let settings = settings.with_file()?;
+    let filter = EnvFilter::try_new(settings.log()).map_err(|error| Failure::because("the log filter cannot be read; see --log", &error))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
+    runtime.block_on(async {
+        match command {
+            Command::Demo { data } => demo::run(&settings, data).await,
+            Command::Serve => serve::run(&settings).await,
+            Command::Tenant(command) => tenant::run(&settings, command).await,
+            Command::Key(command) => key::run(&settings, command).await,
+            Command::Import(import) => import::run(&settings, import).await,
+            Command::Migrate(command) => migrate::run(&settings, command).await,
+            Command::Openapi { out, check } => openapi::run(&out, check),
+        }
+    })
+}
+
+/// The database of the settings, its schema brought up to date unless that is switched off.
+async fn open(settings: &Settings) -> Result<(Database, Url), Failure> {
+    let url = settings.database()?;
+    let database = open_as_it_is(&url).await?;
+    if settings.no_migrate {
+        return Ok((database, url));
+    }
+    migrate::migrate(&database, Direction::Up).await?;
+    Ok((database, url))
+}
+
+async fn open_as_it_is(url: &Url) -> Result<Database, Failure> {
+    Database::open(url).await.map_err(|error| Failure::because(format!("the database {url:?} cannot be opened; see --database-url"), &error))
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::default())
+}
+
+/// The tenant of that client id.
+async fn find_tenant(database: &Database, client_id: &str) -> Result<Tenant, Failure> {
+    let DirectoryContents { tenants, .. } = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
+    let found = tenants.into_iter().find(|tenant| tenant.client_id == client_id);
+    found.ok_or_else(|| Failure::new(format!("there is no tenant with client id {client_id}; see tenant list")))
+}
+
+fn store_failed(what: &str, error: &StoreError) -> Failure {
+    match error {
+        StoreError::Taken(name) => Failure::new(format!("{what}: {name} belongs to another already; choose another one")),
+        StoreError::NoSuchTenant => Failure::new(format!("{what}: the tenant is gone; see tenant list")),
+        StoreError::Busy(_) | StoreError::Unconfirmed(_) | StoreError::Failed(_) => Failure::because(what, error),
+    }
+}
+

@@ -1,0 +1,24 @@
+//! `migrate`: the schema of the database.
+
+use calldata_store::{Database, Direction};
+
+use super::open_as_it_is;
+use crate::cli::MigrateCommand;
+use crate::settings::Settings;
+use crate::{Failure, output};
+
+pub(super) async fn run(settings: &Settings, command: MigrateCommand) -> Result<(), Failure> {
+    let database = open_as_it_is(&settings.database()?).await?;
+    match command {
+        MigrateCommand::Up => migrate(&database, Direction::Up).await?,
+        MigrateCommand::Down => migrate(&database, Direction::Down).await?,
+        MigrateCommand::Status => {}
+    }
+    let states = database.migrations().await.map_err(|error| Failure::because("the schema cannot be read", &error))?;
+    let rows: Vec<_> = states.into_iter().map(|state| [state.name, if state.applied { "made" } else { "pending" }.to_owned()]).collect();
+    output::table(["CHANGE", "STATE"], &rows)
+}
+
+pub(super) async fn migrate(database: &Database, direction: Direction) -> Result<(), Failure> {
+    database.migrate(direction).await.map_err(|error| Failure::because("the schema cannot be changed", &error))
+}

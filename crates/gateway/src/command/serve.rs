@@ -1,0 +1,38 @@
+//! `serve`.
+
+use calldata_store::{Database, Url};
+use tokio::net::TcpListener;
+
+use super::{clock, open};
+use crate::app::App;
+use crate::settings::Settings;
+use crate::token_secret::token_secrets;
+use crate::{Failure, output, server};
+
+pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
+    let (database, url) = open(settings).await?;
+    let (app, listener) = prepare(settings, database, &url).await?;
+    announce(&listener)?;
+    serve(settings, &app, listener).await
+}
+
+/// Everything that can fail before the first request.
+pub(super) async fn prepare(settings: &Settings, database: Database, url: &Url) -> Result<(App, TcpListener), Failure> {
+    let secrets = token_secrets(settings, url)?;
+    let app = App::new(database, clock(), settings.limits(), secrets).await;
+    let app = app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;
+    let address = settings.listen();
+    let listener = TcpListener::bind(address).await;
+    Ok((app, listener.map_err(|error| Failure::because(format!("cannot listen on {address}; see --listen"), &error))?))
+}
+
+/// Says where the service answers, which it does from now on.
+pub(super) fn announce(listener: &TcpListener) -> Result<(), Failure> {
+    let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
+    output::line(&format!("listening on http://{address}"))
+}
+
+pub(super) async fn serve(settings: &Settings, app: &App, listener: TcpListener) -> Result<(), Failure> {
+    let served = server::serve(app, listener, settings.drain(), server::asked_to_stop()).await;
+    served.map_err(|error| Failure::because("serving failed", &error))
+}

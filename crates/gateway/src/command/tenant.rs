@@ -1,0 +1,207 @@
+//! `tenant`: whose data is whose.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use calldata_core::arrivals::WaitLimits;
+use calldata_core::tenant::Retention;
+use calldata_core::{Country, DirectoryStore, Sessions, Tenant, TenantId, Timestamp, Zone};
+use calldata_store::Database;
+use serde::Serialize;
+use std::sync::Arc;
+
+use super::{clock, find_tenant, open, store_failed};
+use crate::cli::{Json, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
+use crate::settings::Settings;
+use crate::{Failure, output};
+
+const DEFAULT_ZONE: &str = "Europe/Berlin";
+
+pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(), Failure> {
+    let (database, _) = open(settings).await?;
+    match command {
+        TenantCommand::Create { names, properties, json } => {
+            let tenant = create(&database, names, properties).await?;
+            show(&tenant, &json)
+        }
+        TenantCommand::List { json } => list(&database, &json).await,
+        TenantCommand::Show { tenant, json } => show(&find_tenant(&database, &tenant.client_id).await?, &json),
+        TenantCommand::Update { tenant, name, tenant_id, properties, json } => {
+            let mut changed = find_tenant(&database, &tenant.client_id).await?;
+            let country = changed.default_country;
+            changed.name = name.unwrap_or(changed.name);
+            changed.oifde_id = tenant_id.unwrap_or(changed.oifde_id);
+            set(&mut changed, properties, clock().now());
+            save(&database, &changed).await?;
+            if changed.default_country != country {
+                let sessions = Sessions::new(Arc::new(database), clock(), WaitLimits::default());
+                sessions.rewrite_callers(&changed).await.map_err(|error| {
+                    store_failed("the tenant is changed, but its callers could not all be rewritten; run the command again", &error)
+                })?;
+            }
+            show(&changed, &json)
+        }
+        TenantCommand::Suspend { tenant, json } => suspend(&database, &tenant.client_id, true, &json).await,
+        TenantCommand::Resume { tenant, json } => suspend(&database, &tenant.client_id, false, &json).await,
+        TenantCommand::Delete { tenant, yes, json } => delete(&database, &tenant.client_id, yes, &json).await,
+    }
+}
+
+/// Adds a tenant.
+pub(super) async fn create(database: &Database, names: TenantNames, properties: TenantProperties) -> Result<Tenant, Failure> {
+    let TenantNames { name, client_id, tenant_id } = names;
+    let now = clock().now();
+    let mut tenant = Tenant {
+        id: TenantId::random(),
+        name,
+        client_id,
+        oifde_id: tenant_id,
+        default_country: Country::GERMANY,
+        zone: Zone::parse(DEFAULT_ZONE).map_err(|error| Failure::because("the default zone", &error))?,
+        oifde_zone: Zone::utc(),
+        retention: Retention::default(),
+        misses_are_absences: false,
+        explains_misses: true,
+        accepts_key_in_url: true,
+        suspended: false,
+        expired_until: Timestamp::clamped(i64::MIN),
+        created_at: now,
+    };
+    set(&mut tenant, properties, now);
+    // Nothing has expired yet, whatever the retention was a moment ago.
+    tenant.expired_until = Timestamp::clamped(i64::MIN);
+    database.create_tenant(&tenant).await.map_err(|error| store_failed("the tenant cannot be added", &error))?;
+    Ok(tenant)
+}
+
+fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) {
+    let TenantProperties { default_country, time_zone, oifde_time_zone, retention_days, miss_status, miss_reason, key_in_url } = properties;
+    if let Some(country) = default_country {
+        tenant.default_country = country;
+    }
+    if let Some(zone) = time_zone {
+        tenant.zone = zone;
+    }
+    if let Some(zone) = oifde_time_zone {
+        tenant.oifde_zone = zone;
+    }
+    if let Some(retention) = retention_days {
+        tenant.set_retention(retention, now);
+    }
+    if let Some(status) = miss_status {
+        tenant.misses_are_absences = status == MissStatus::NotFound;
+    }
+    if let Some(switch) = miss_reason {
+        tenant.explains_misses = switch == Switch::On;
+    }
+    if let Some(switch) = key_in_url {
+        tenant.accepts_key_in_url = switch == Switch::On;
+    }
+}
+
+async fn save(database: &Database, tenant: &Tenant) -> Result<(), Failure> {
+    database.update_tenant(tenant).await.map_err(|error| store_failed("the tenant cannot be changed", &error))
+}
+
+async fn suspend(database: &Database, client_id: &str, suspended: bool, json: &Json) -> Result<(), Failure> {
+    let tenant = Tenant { suspended, ..find_tenant(database, client_id).await? };
+    save(database, &tenant).await?;
+    show(&tenant, json)
+}
+
+async fn delete(database: &Database, client_id: &str, yes: Option<String>, json: &Json) -> Result<(), Failure> {
+    let tenant = find_tenant(database, client_id).await?;
+    let repeated = match yes {
+        Some(name) => name,
+        None => ask_for_name(&tenant)?,
+    };
+    if repeated != tenant.name {
+        return Err(Failure::new("that is not the tenant's name; nothing was deleted"));
+    }
+    let sessions = database.delete_tenant(tenant.id).await.map_err(|error| store_failed("the tenant cannot be deleted", &error))?;
+    if json.json {
+        return output::json(&serde_json::json!({ "deleted": tenant.client_id, "sessions": sessions }));
+    }
+    output::line(&format!("deleted {} with its keys and {sessions} sessions", tenant.client_id))
+}
+
+fn ask_for_name(tenant: &Tenant) -> Result<String, Failure> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        eprint!("This deletes {} with its keys and all its sessions. Its name, to confirm: ", tenant.client_id);
+        // A prompt that cannot be shown is answered by nobody.
+        let _ = std::io::stderr().flush();
+    }
+    let mut line = String::new();
+    input.lock().read_line(&mut line).map_err(|error| Failure::because("the name cannot be read", &error))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn list(database: &Database, json: &Json) -> Result<(), Failure> {
+    let contents = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
+    if json.json {
+        let tenants: Vec<_> = contents.tenants.iter().map(ShownTenant::of).collect();
+        return output::json(&serde_json::json!({ "tenants": tenants }));
+    }
+    let rows: Vec<_> = contents
+        .tenants
+        .into_iter()
+        .map(|tenant| {
+            let state = if tenant.suspended { "suspended" } else { "live" };
+            let retention = format!("{} days", tenant.retention.in_days());
+            [tenant.client_id, tenant.oifde_id, tenant.name, state.to_owned(), retention]
+        })
+        .collect();
+    output::table(["CLIENT ID", "TENANT ID", "NAME", "STATE", "RETENTION"], &rows)
+}
+
+fn show(tenant: &Tenant, json: &Json) -> Result<(), Failure> {
+    let shown = ShownTenant::of(tenant);
+    if json.json {
+        return output::json(&shown);
+    }
+    let value = serde_json::to_value(&shown).map_err(|error| Failure::because("the tenant cannot be shown", &error))?;
+    let rows: Vec<_> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| [name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)])
+        .collect();
+    output::table(["PROPERTY", "VALUE"], &rows)
+}
+
+/// A tenant as commands show it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownTenant {
+    name: String,
+    client_id: String,
+    tenant_id: String,
+    default_country: String,
+    time_zone: String,
+    oifde_time_zone: String,
+    retention_days: u16,
+    miss_status: u16,
+    miss_reason: bool,
+    key_in_url: bool,
+    suspended: bool,
+    created_at: String,
+}
+
+impl ShownTenant {
+    fn of(tenant: &Tenant) -> Self {
+        Self {
+            name: tenant.name.clone(),
+            client_id: tenant.client_id.clone(),
+            tenant_id: tenant.oifde_id.clone(),
+            default_country: tenant.default_country.code(),
+            time_zone: tenant.zone.name().to_owned(),
+            oifde_time_zone: tenant.oifde_zone.name().to_owned(),
+            retention_days: tenant.retention.in_days(),
+            miss_status: if tenant.misses_are_absences { 404 } else { 200 },
+            miss_reason: tenant.explains_misses,
+            key_in_url: tenant.accepts_key_in_url,
+            suspended: tenant.suspended,
+            created_at: tenant.created_at.to_string(),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The program calldata-gateway: settings, command line, and the composition of all rooms into one service.
+//!
+//! [`app`] puts the dialects together, [`server`] serves them, [`description`] publishes what they look like, [`command`] holds one
+//! file a command. Everything else of ours is used here and nowhere uses this crate but the tests.
+//!
+//! To add a command: a variant in [`cli`], a file in [`command`].
+
+pub mod app;
+pub mod cli;
+pub mod command;
+pub mod description;
+mod failure;
+mod output;
+pub mod server;
+pub mod settings;
+mod token_secret;
+
+pub use failure::Failure;

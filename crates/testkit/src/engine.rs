@@ -1,0 +1,175 @@
+//! Real databases for tests, a fresh one each.
+
+use std::env;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use calldata_store::{Database, Direction, Url};
+use sea_orm::ConnectionTrait;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Where tests find a PostgreSQL server in which they may create databases.
+const POSTGRES_URL: &str = "CALLDATA_TEST_POSTGRES_URL";
+
+/// PostgreSQL databases in use at a time: each takes up to some twenty of the server's 300 connections, and a machine with many
+/// cores runs many tests at once.
+static POSTGRES_PLACES: Semaphore = Semaphore::const_new(8);
+
+/// A database engine that the gateway runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A file in a temporary folder.
+    Sqlite,
+    /// A database of its own on the server at `CALLDATA_TEST_POSTGRES_URL`.
+    Postgres,
+}
+
+impl Engine {
+    /// The engines that are there.
+    ///
+    /// # Panics
+    /// When one is missing and `CI` is set.
+    pub fn all() -> Vec<Self> {
+        static SAID: Once = Once::new();
+        if env::var_os(POSTGRES_URL).is_some() {
+            return vec![Self::Sqlite, Self::Postgres];
+        }
+        assert!(env::var_os("CI").is_none(), "PostgreSQL is missing: {POSTGRES_URL} is not set; run this through scripts/with-postgres");
+        SAID.call_once(|| eprintln!("NOT COVERED: PostgreSQL ({POSTGRES_URL} is not set; scripts/with-postgres sets it)"));
+        vec![Self::Sqlite]
+    }
+}
+
+/// A database that nobody else uses. A test holds one on PostgreSQL at a time; [`TestDatabase::open_again`] is a second instance.
+#[derive(Debug)]
+pub struct TestDatabase {
+    engine: Engine,
+    url: String,
+    database: Database,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Folder { _folder: TempDir },
+    Server { name: String, _permit: SemaphorePermit<'static> },
+}
+
+impl TestDatabase {
+    /// A database with the newest schema.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn new(engine: Engine) -> Self {
+        let made = Self::empty(engine).await;
+        made.database.migrate(Direction::Up).await.expect("the schema is made");
+        made
+    }
+
+    /// A database without any table.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn empty(engine: Engine) -> Self {
+        let (url, place) = match engine {
+            Engine::Sqlite => {
+                let folder = TempDir::new().expect("a temporary folder can be made");
+                (format!("sqlite://{}", folder.path().join("calldata.db").display()), Place::Folder { _folder: folder })
+            }
+            Engine::Postgres => {
+                static MADE: AtomicU32 = AtomicU32::new(0);
+                let permit = POSTGRES_PLACES.acquire().await.expect("the semaphore is never closed");
+                let name = format!("calldata_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+                on_server(&format!("CREATE DATABASE {name}")).await;
+                let server = server_url();
+                let (host, _) = server.rsplit_once('/').expect("the server's URL ends with a database");
+                (format!("{host}/{name}"), Place::Server { name, _permit: permit })
+            }
+        };
+        let database = open(&url).await;
+        Self { engine, url, database, place }
+    }
+
+    /// Which engine it runs on.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The database, opened once.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The same database, opened once more, as another instance of the gateway would.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub async fn open_again(&self) -> Database {
+        open(&self.url).await
+    }
+
+    /// What the gateway is told with `--database-url`.
+    pub fn url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// The database file; `None` on a server.
+    pub fn file(&self) -> Option<&Path> {
+        match self.place {
+            Place::Folder { .. } => self.url.strip_prefix("sqlite://").map(Path::new),
+            Place::Server { .. } => None,
+        }
+    }
+
+    /// Deletes the database, whoever is connected to it. One that is only dropped stays on its server until that is deleted.
+    pub async fn delete(self) {
+        if let Place::Server { name, .. } = &self.place {
+            on_server(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+        }
+    }
+}
+
+/// Runs a behaviour on every engine that is there, each time on a fresh database.
+///
+/// # Panics
+/// When the behaviour does; the engine's name is in the test's output.
+pub fn on_every_engine(behaviour: impl AsyncFn(&TestDatabase)) {
+    on(&Engine::all(), TestDatabase::new, behaviour);
+}
+
+/// Runs a behaviour on every one of `engines` that is there, each time on a database made by `make`.
+///
+/// # Panics
+/// When the behaviour does; the engine's name is in the test's output.
+pub fn on<M: Future<Output = TestDatabase>>(engines: &[Engine], make: impl Fn(Engine) -> M, behaviour: impl AsyncFn(&TestDatabase)) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    for engine in Engine::all().into_iter().filter(|engine| engines.contains(engine)) {
+        println!("on {engine:?}:");
+        runtime.block_on(async {
+            let database = make(engine).await;
+            behaviour(&database).await;
+            database.delete().await;
+        });
+    }
+}
+
+async fn open(url: &str) -> Database {
+    let url = Url::parse(url).expect("the URL is one of ours");
+    Database::open(&url).await.expect("the database opens")
+}
+
+fn server_url() -> String {
+    env::var(POSTGRES_URL).expect("PostgreSQL is only asked for where it is there")
+}
+
+/// Runs one statement outside of any test's database.
+async fn on_server(statement: &str) {
+    let mut options = sea_orm::ConnectOptions::new(server_url());
+    options.max_connections(1).sqlx_logging(false);
+    let server = sea_orm::Database::connect(options).await.expect("the test server answers");
+    server.execute_unprepared(statement).await.expect("the test server does as it is told");
+    server.close().await.expect("the connection closes");
+}

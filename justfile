@@ -1,0 +1,64 @@
+# Everything that people and CI run. `scripts/test` installs what is needed and then runs `just ci`; afterwards `just` is
+# .tools/venv/bin/just, unless there is another.
+
+export PATH := justfile_directory() / ".tools/venv/bin" + ":" + env("PATH")
+
+gateway := env("CARGO_TARGET_DIR", "target") / "debug/calldata-gateway"
+
+# List what there is
+default:
+    @just --list --unsorted
+
+# Everything that has to hold before a change is taken; what fails often comes early
+ci: fmt-check lint build test openapi-check doc-check
+
+# A first opinion in under a minute: format, lints, unit tests
+check: fmt-check lint
+    cargo test --workspace --lib --locked
+
+# Format the code
+fmt:
+    cargo fmt --all
+
+# Is the code formatted?
+fmt-check:
+    cargo fmt --all --check
+
+# Lints, every one of them an error
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Build everything
+build:
+    cargo build --workspace --locked
+
+# All tests, on SQLite and on a throwaway PostgreSQL; arguments go to cargo test
+test *args:
+    scripts/with-postgres cargo test --workspace --locked {{args}}
+
+# All tests without PostgreSQL
+test-sqlite *args:
+    env -u CI -u CALLDATA_TEST_POSTGRES_URL cargo test --workspace --locked {{args}}
+
+# Write the API descriptions to openapi/
+openapi: build
+    {{gateway}} openapi --out openapi
+
+# Are the API descriptions those of the code, and would other people's tools take them?
+openapi-check: build
+    {{gateway}} openapi --check --out openapi
+    tools/node_modules/.bin/spectral lint --ruleset tools/spectral.yaml --fail-severity=warn openapi/*.json
+    openapi-spec-validator openapi/*.json
+
+# Does the documentation build without a warning?
+doc-check:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# A gateway with a demo tenant and sample sessions
+demo *args:
+    cargo run --locked -p calldata-gateway -- demo {{args}}
+
+# Which changes of the code would no test notice? Takes long; by hand only
+mutants *args:
+    cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
+    cargo mutants --package calldata-core --package calldata-interchange --package parloa-api --package oifde-api {{args}}

@@ -1,0 +1,5 @@
+//! What the whole has to do, seen from outside. To add a subject: a module here and a file beside this one.
+
+#![cfg(test)]
+
+mod store;

@@ -1,6 +1,9 @@
 //! What tests stand on: real engines, a clock that is moved by hand, tenants and sessions in one line.
 //!
-//! Arrows: core and store; of all crates only tests use this one.
+//! Arrows: everything, for it starts the whole gateway; of all crates only tests use this one.
 
 pub mod builders;
+pub mod client;
+pub mod description;
 pub mod engine;
+pub mod gateway;

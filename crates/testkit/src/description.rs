@@ -1,0 +1,115 @@
+//! The committed API description, as a judge of answers.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use crate::client::Answer;
+
+/// What every operation may answer.
+pub struct Description {
+    /// By path in lower case, method in lower case and status.
+    responses: HashMap<(String, String, u16), Response>,
+    paths: Vec<String>,
+}
+
+struct Response {
+    /// By media type; `None` where the body is not JSON.
+    content: HashMap<String, Option<Validator>>,
+}
+
+impl Description {
+    /// `openapi/gateway.json`.
+    ///
+    /// # Panics
+    /// When it cannot be read, or a schema in it is no schema.
+    pub fn committed() -> Arc<Self> {
+        static COMMITTED: LazyLock<Arc<Description>> = LazyLock::new(|| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi/gateway.json");
+            let text = std::fs::read_to_string(&path).expect("the API description is committed; just openapi writes it");
+            Arc::new(Description::of(&serde_json::from_str(&text).expect("the API description is JSON")))
+        });
+        Arc::clone(&COMMITTED)
+    }
+
+    fn of(document: &Value) -> Self {
+        let mut responses = HashMap::new();
+        let mut paths = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("a description has paths") {
+            paths.push(path.to_lowercase());
+            for (method, operation) in item.as_object().expect("a path has operations") {
+                for (status, response) in operation["responses"].as_object().expect("an operation has responses") {
+                    let status = status.parse().expect("every status is given by its number");
+                    responses.insert((path.to_lowercase(), method.clone(), status), Response::of(response, &document["components"]));
+                }
+            }
+        }
+        Self { responses, paths }
+    }
+
+    /// Whether an answer is one that the description allows. What is not described at all (other paths, other methods) is not judged.
+    ///
+    /// # Errors
+    /// Says what is not allowed.
+    pub fn check(&self, method: &str, path: &str, answer: &Answer) -> Result<(), String> {
+        let path = path.split('?').next().unwrap_or(path).trim_end_matches('/').to_lowercase();
+        let method = method.to_lowercase();
+        let described = self.responses.keys().any(|(known, operation, _)| *known == path && *operation == method);
+        if !self.paths.contains(&path) || !described {
+            return Ok(());
+        }
+        let response = self.responses.get(&(path, method, answer.status)).ok_or("this status is not described")?;
+        if answer.body.is_empty() {
+            return Ok(());
+        }
+        let content_type = answer.header("content-type").ok_or("a body without a content type")?;
+        let media_type = content_type.split(';').next().unwrap_or(content_type).trim();
+        let validator = response.content.get(media_type).ok_or_else(|| format!("{media_type} is not described"))?;
+        let Some(validator) = validator else { return Ok(()) };
+        let body: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("the body is not JSON: {error}"))?;
+        match validator.iter_errors(&body).next() {
+            Some(error) => Err(format!("at {}: {error}", error.instance_path())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Response {
+    fn of(response: &Value, components: &Value) -> Self {
+        let mut content = HashMap::new();
+        for (media_type, described) in response["content"].as_object().into_iter().flatten() {
+            let validator = (media_type == "application/json").then(|| {
+                let schema = json!({ "allOf": [described["schema"]], "components": components });
+                jsonschema::validator_for(&schema).expect("every schema is one")
+            });
+            content.insert(media_type.clone(), validator);
+        }
+        Self { content }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, content_type: &str, body: &str) -> Answer {
+        Answer { status, headers: vec![("content-type".into(), content_type.into())], body: body.into() }
+    }
+
+    #[test]
+    fn what_is_not_described_is_noticed() {
+        let description = Description::committed();
+        let check = |answer| description.check("POST", "/API/calldata?x", &answer);
+        let json = "application/json; charset=utf-8";
+        assert_eq!(check(answer(200, json, r#"{"choice":"success","output":{}}"#)), Ok(()));
+        assert!(check(answer(201, json, "{}")).unwrap_err().contains("status"));
+        assert!(check(answer(200, "text/plain", "x")).unwrap_err().contains("text/plain"));
+        assert!(check(answer(200, json, r#"{"choice":1,"output":{}}"#)).unwrap_err().contains("choice"));
+        assert!(check(answer(200, json, r#"{"output":{}}"#)).unwrap_err().contains("choice"));
+        assert!(check(answer(200, json, "nonsense")).unwrap_err().contains("not JSON"));
+        assert_eq!(description.check("GET", "/elsewhere", &answer(500, json, "{}")), Ok(()));
+    }
+}

@@ -1,0 +1,179 @@
+//! The whole gateway, served on a port of its own, by a clock that tests move.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use calldata_core::{DirectoryStore, ManualClock, Scopes, Tenant};
+use calldata_gateway::app::App;
+use calldata_gateway::server;
+use calldata_http::Limits;
+use calldata_store::Database;
+use oifde_api::TokenSecrets;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::builders::{a_clock, a_key, a_tenant};
+use crate::client::{Answer, Client};
+use crate::engine::TestDatabase;
+
+/// What tokens are signed with in tests; two gateways with this secret are two instances.
+const TOKEN_SECRET: &str = "a token secret for tests, 32 bytes or more";
+/// How long a stop waits for requests under way.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A gateway that serves.
+pub struct Gateway {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// A client that checks every answer against the API description.
+    pub client: Client,
+    database: Database,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// A gateway over a database, at [`crate::builders::start`].
+    ///
+    /// # Panics
+    /// When it cannot serve.
+    pub async fn start(database: &TestDatabase) -> Self {
+        Self::start_with(database.database().clone(), Arc::new(a_clock()), Limits::default()).await
+    }
+
+    /// A gateway with everything given; a second one over the same database is a second instance.
+    ///
+    /// # Panics
+    /// When it cannot serve.
+    pub async fn start_with(database: Database, clock: Arc<ManualClock>, limits: Limits) -> Self {
+        let secrets = TokenSecrets::new(TOKEN_SECRET.into(), None).expect("the secret is long enough");
+        let app = App::new(database.clone(), clock.clone(), limits, secrets).await.expect("the directory can be read");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(async move {
+            let stopped = async { stopped.await.unwrap_or(()) };
+            server::serve(&app, listener, DRAIN, stopped).await.expect("serving does not fail");
+        });
+        Self { address, clock, client: Client::new(address), database, stop: Some(stop), served }
+    }
+
+    /// A tenant with a key that reads and writes.
+    ///
+    /// # Panics
+    /// When it cannot be stored.
+    pub async fn a_tenant(&self, client_id: &str) -> Account {
+        self.add(a_tenant(client_id)).await
+    }
+
+    /// This tenant with a key that reads and writes; the secret is `secret-of-` and the client id.
+    ///
+    /// # Panics
+    /// When it cannot be stored.
+    pub async fn add(&self, tenant: Tenant) -> Account {
+        self.database.create_tenant(&tenant).await.expect("the tenant can be added");
+        let secret = format!("secret-of-{}", tenant.client_id);
+        self.a_key(&tenant, &secret, Scopes::READ_WRITE).await;
+        Account { tenant, key: secret, client: self.client.clone() }
+    }
+
+    /// A further key of a tenant.
+    ///
+    /// # Panics
+    /// When it cannot be stored.
+    pub async fn a_key(&self, tenant: &Tenant, secret: &str, scopes: Scopes) {
+        let key = calldata_core::key::AccessKey { scopes, ..a_key(tenant, secret) };
+        self.database.create_key(&key).await.expect("the key can be added");
+    }
+
+    /// Its database.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Stops it as SIGTERM does, and waits until it has stopped.
+    ///
+    /// # Panics
+    /// When it failed while it served.
+    pub async fn stop(mut self) {
+        self.begin_to_stop();
+        self.served.await.expect("serving ends in order");
+    }
+
+    /// Asks it to stop, as SIGTERM does.
+    pub fn begin_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Nobody listens any more where it has stopped by itself.
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// A tenant, its key, and the requests that its systems make.
+#[derive(Clone)]
+pub struct Account {
+    /// The tenant, as it was added.
+    pub tenant: Tenant,
+    /// A secret that reads and writes.
+    pub key: String,
+    client: Client,
+}
+
+impl Account {
+    /// `POST /api/CallData` with this input, as a bot does.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn post(&self, input: &str) -> Answer {
+        self.post_body(format!(r#"{{"input":{input}}}"#)).await
+    }
+
+    /// `POST /api/CallData` with this body.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn post_body(&self, body: impl Into<Vec<u8>>) -> Answer {
+        let path = format!("/api/CallData?clientId={}", self.tenant.client_id);
+        self.client.request("POST", &path, &[("x-functions-key", &self.key), ("content-type", "application/json")], body.into()).await
+    }
+
+    /// `GET /api/CallData` with these parameters (`caller=…&callid=…`).
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn get(&self, parameters: &str) -> Answer {
+        let path = format!("/api/CallData?clientId={}&code={}&{parameters}", self.tenant.client_id, self.key);
+        self.client.request("GET", &path, &[], Vec::new()).await
+    }
+
+    /// `queryRecordHistory` with these parameters (`"userMobile":"…"`), by the tenant's key.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn history(&self, parameters: &str) -> Answer {
+        self.history_with(&self.key, parameters).await
+    }
+
+    /// `queryRecordHistory` with these parameters, by this token.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn history_with(&self, token: &str, parameters: &str) -> Answer {
+        let more = if parameters.is_empty() { "" } else { "," };
+        let body = format!(r#"{{"tenantId":"{}","authToken":"{token}"{more}{parameters}}}"#, self.tenant.oifde_id);
+        self.client.request("POST", "/oifde/rest/api/queryRecordHistory", &[], body.into_bytes()).await
+    }
+
+    /// `gettoken` with this secret.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn gettoken(&self, secret: &str) -> Answer {
+        let body = format!(r#"{{"appKey":"{}","appSecret":"{secret}"}}"#, self.tenant.oifde_id);
+        self.client.request("POST", "/oifde/rest/api/gettoken", &[], body.into_bytes()).await
+    }
+}

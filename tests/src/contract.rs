@@ -1,0 +1,3 @@
+//! The two dialects, statement by statement (docs/contract.md).
+
+mod parloa_get;

@@ -41,7 +41,7 @@ impl AccessKey {
 }
 
 /// A secret's SHA-256. Secrets are random and long, so that no slower hash is needed to keep them from being guessed.
-#[derive(Clone, Copy, Hash)]
+#[derive(Clone, Copy)]
 pub struct SecretHash([u8; 32]);
 
 impl SecretHash {

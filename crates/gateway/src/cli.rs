@@ -77,12 +77,8 @@ pub(crate) enum TenantCommand {
     Update {
         #[command(flatten)]
         tenant: OfTenant,
-        /// Its name, for people
-        #[arg(long, value_name = "N")]
-        name: Option<String>,
-        /// Its OIFDE name
-        #[arg(long, value_name = "T")]
-        tenant_id: Option<String>,
+        #[command(flatten)]
+        names: ChangedNames,
         #[command(flatten)]
         properties: TenantProperties,
         #[command(flatten)]
@@ -139,6 +135,19 @@ pub(crate) struct TenantNames {
     /// Its name in the OIFDE dialect (tenantId)
     #[arg(long, value_name = "T", value_parser = a_name)]
     pub(crate) tenant_id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChangedNames {
+    /// Its name, for people
+    #[arg(long, value_name = "N", value_parser = a_name)]
+    pub(crate) name: Option<String>,
+    /// Another name in the Parloa dialect (clientId)
+    #[arg(long = "client-id", value_name = "C", value_parser = a_name)]
+    pub(crate) new_client_id: Option<String>,
+    /// Another name in the OIFDE dialect (tenantId)
+    #[arg(long, value_name = "T", value_parser = a_name)]
+    pub(crate) tenant_id: Option<String>,
 }
 
 #[derive(Debug, Default, Args)]

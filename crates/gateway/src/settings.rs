@@ -19,6 +19,7 @@ const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const DEFAULT_LOG: &str = "info,sea_orm_migration=warn";
 
 /// What can be set. Every name is a flag, with `CALLDATA_` in front an environment variable, and a key of the file.
+#[expect(clippy::doc_markdown, reason = "these texts are the help on a terminal")]
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
@@ -162,6 +163,9 @@ impl Settings {
     }
 
     /// Where the API listens.
+    ///
+    /// # Panics
+    /// Never: the default is an address.
     pub fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| DEFAULT_LISTEN.parse().expect("the default is an address"))
     }

@@ -43,7 +43,7 @@ fn read_or_create(path: &Path) -> io::Result<SecretString> {
     // Written under another name first, readable by its owner alone: nobody can see half of it, and of two that start at once one wins.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
     writeln!(file, "{secret}")?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {

@@ -75,6 +75,7 @@ pub(crate) struct Record {
     #[schema(example = "{\"yugaoFileName\":\"null\",\"locationId\":\"0\",\"recordFileName\":\"Y:/135/odfsrecord/20220720/1658313131-85918321361224.wav\"}")]
     business_info_str: String,
     /// What was said.
+    #[expect(clippy::struct_field_names, reason = "the vendor's name")]
     record_detials: Vec<RecordDetail>,
     /// What was asked and answered.
     qa_records: Vec<QaRecord>,

@@ -12,7 +12,7 @@ use calldata_core::{
 };
 
 /// A day, which retention is counted in.
-pub const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_hours(24);
 
 /// When tests begin: 2024-02-27T12:16:23.926Z.
 pub fn start() -> Timestamp {

@@ -41,7 +41,7 @@ impl Engine {
         assert!(env::var_os("CI").is_none(), "PostgreSQL is missing: {POSTGRES_URL} is not set; run this through scripts/with-postgres");
         // Written past the test harness, which hides what passing tests print.
         SAID.call_once(|| {
-            drop(writeln!(io::stderr(), "NOT COVERED: PostgreSQL ({POSTGRES_URL} is not set; scripts/with-postgres sets it)"))
+            drop(writeln!(io::stderr(), "NOT COVERED: PostgreSQL ({POSTGRES_URL} is not set; scripts/with-postgres sets it)"));
         });
         vec![Self::Sqlite]
     }
@@ -149,6 +149,7 @@ pub fn on_every_engine(behaviour: impl AsyncFn(&TestDatabase)) {
 ///
 /// # Panics
 /// When the behaviour does; the engine's name is in the test's output.
+#[expect(clippy::needless_pass_by_value, reason = "a closure is written where it is passed")]
 pub fn on<M: Future<Output = TestDatabase>>(engines: &[Engine], make: impl Fn(Engine) -> M, behaviour: impl AsyncFn(&TestDatabase)) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     for engine in Engine::all().into_iter().filter(|engine| engines.contains(engine)) {

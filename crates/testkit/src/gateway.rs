@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use calldata_core::{DirectoryStore, ManualClock, Scopes, Tenant};
+use calldata_core::{DirectoryStore, ManualClock, Scopes, Sessions, Tenant};
 use calldata_gateway::app::App;
 use calldata_gateway::server;
 use calldata_http::Limits;
@@ -32,6 +32,7 @@ pub struct Gateway {
     /// A client that checks every answer against the API description.
     pub client: Client,
     database: Database,
+    sessions: Arc<Sessions>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
 }
@@ -54,12 +55,13 @@ impl Gateway {
         let app = App::new(database.clone(), clock.clone(), limits, secrets).await.expect("the directory can be read");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
+        let sessions = Arc::clone(app.sessions());
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(()) };
             server::serve(&app, listener, DRAIN, stopped).await.expect("serving does not fail");
         });
-        Self { address, clock, client: Client::new(address), database, stop: Some(stop), served }
+        Self { address, clock, client: Client::new(address), database, sessions, stop: Some(stop), served }
     }
 
     /// A tenant with a key that reads and writes.
@@ -88,6 +90,11 @@ impl Gateway {
     pub async fn a_key(&self, tenant: &Tenant, secret: &str, scopes: Scopes) {
         let key = calldata_core::key::AccessKey { scopes, ..a_key(tenant, secret) };
         self.database.create_key(&key).await.expect("the key can be added");
+    }
+
+    /// What stores and finds sessions, for what no dialect can do.
+    pub fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
     }
 
     /// Its database.

@@ -2,8 +2,11 @@
 //!
 //! Arrows: everything, for it starts the whole gateway; of all crates only tests use this one.
 
+#![expect(clippy::panic, reason = "a test that cannot go on panics")]
+
 pub mod builders;
 pub mod client;
 pub mod description;
 pub mod engine;
 pub mod gateway;
+pub mod program;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::sync::Arc;
 
 use super::{clock, find_tenant, open, store_failed};
-use crate::cli::{Json, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
+use crate::cli::{ChangedNames, Json, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
 use crate::{Failure, output};
 
@@ -25,10 +25,12 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
         }
         TenantCommand::List { json } => list(&database, &json).await,
         TenantCommand::Show { tenant, json } => show(&find_tenant(&database, &tenant.client_id).await?, &json),
-        TenantCommand::Update { tenant, name, tenant_id, properties, json } => {
+        TenantCommand::Update { tenant, names, properties, json } => {
+            let ChangedNames { name, new_client_id, tenant_id } = names;
             let mut changed = find_tenant(&database, &tenant.client_id).await?;
             let country = changed.default_country;
             changed.name = name.unwrap_or(changed.name);
+            changed.client_id = new_client_id.unwrap_or(changed.client_id);
             changed.oifde_id = tenant_id.unwrap_or(changed.oifde_id);
             set(&mut changed, properties, clock().now());
             save(&database, &changed).await?;

@@ -7,7 +7,8 @@ use crate::record::Record;
 const INDENT: &str = "    ";
 
 pub(super) fn record(record: &Record, style: &Style) -> String {
-    rows(record, style).iter().map(|row| format!("{}: {}\n", on_one_field(&row.label), on_one_field(&row.value))).collect()
+    let lines = rows(record, style).into_iter().map(|row| format!("{}: {}\n", on_one_field(&row.label), on_one_field(&row.value)));
+    lines.collect::<Vec<_>>().concat()
 }
 
 pub(super) fn miss() -> String {

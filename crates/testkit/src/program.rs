@@ -1,0 +1,273 @@
+//! The program itself, as a process of its own.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::engine::TestDatabase;
+
+/// What tokens are signed with where a test does not say otherwise.
+const TOKEN_SECRET: &str = "another token secret for tests, 32 bytes or more";
+/// Longer than anything takes that does not hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The program, built once.
+///
+/// # Panics
+/// When it cannot be built.
+fn program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let test = env::current_exe().expect("a test knows where it is");
+        let folder = test.parent().and_then(Path::parent).expect("tests are in a folder beside the program");
+        let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).args(["build", "--quiet", "--workspace", "--locked"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.output().expect("cargo starts");
+        assert!(built.status.success(), "the program cannot be built: {}", String::from_utf8_lossy(&built.stderr));
+        folder.join("calldata-gateway")
+    })
+}
+
+/// A folder in which the program runs, and the environment it sees. Nothing of the outside's settings is among it.
+#[derive(Debug)]
+pub struct Place {
+    folder: TempDir,
+    environment: BTreeMap<String, String>,
+}
+
+impl Place {
+    /// An empty folder.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().expect("a temporary folder can be made"), environment: BTreeMap::new() }
+    }
+
+    /// An empty folder, and the settings for this database.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn with_database(database: &TestDatabase) -> Self {
+        Self::new().with("CALLDATA_DATABASE_URL", database.url()).with("CALLDATA_TOKEN_SECRET", TOKEN_SECRET)
+    }
+
+    /// The same with an environment variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same without an environment variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Where a file of that name is, or would be.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), content).expect("files can be written in the folder");
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started, or what it prints is no text.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_with_input(arguments, "")
+    }
+
+    /// Runs a command to its end, with this on its standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started, or what it prints is no text.
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ended {
+        let mut child = self.command(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        // A command that does not read its input may be gone already.
+        let _ = child.stdin.take().expect("standard input is a pipe").write_all(input.as_bytes());
+        let output = child.wait_with_output().expect("the program ends");
+        let text = |bytes| String::from_utf8(bytes).expect("what is printed is text");
+        Ended { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// Starts `serve` on a free port; further arguments are passed on.
+    ///
+    /// # Panics
+    /// When it does not serve.
+    pub fn serve(&self, arguments: &[&str]) -> Served {
+        self.start("serve", arguments)
+    }
+
+    /// Starts `serve` or `demo` on a free port.
+    ///
+    /// # Panics
+    /// When it does not serve.
+    pub fn start(&self, command: &str, arguments: &[&str]) -> Served {
+        let log = self.path("log");
+        let file = std::fs::File::create(&log).expect("files can be written in the folder");
+        let arguments = [&[command, "--listen", "127.0.0.1:0"], arguments].concat();
+        let mut child = self.command(&arguments).stdin(Stdio::null()).stderr(file).spawn().expect("the program starts");
+        let out = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
+        let (say, lines) = channel();
+        // Read to its end, so that the program never waits for us.
+        std::thread::spawn(move || out.lines().map_while(Result::ok).all(|line| say.send(line).is_ok()));
+        let mut served = Served { child, lines, log, address: SocketAddr::from(([0; 4], 0)) };
+        let line = served.line();
+        let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        served.address = address.expect("the first line says where it listens");
+        served
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        let ours = env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CALLDATA_"));
+        ours.for_each(|name| {
+            command.env_remove(name);
+        });
+        command.args(arguments).current_dir(&self.folder).envs(&self.environment).stdout(Stdio::piped());
+        command
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit status; none where a signal ended it.
+    pub status: Option<i32>,
+    /// What it printed on standard output.
+    pub out: String,
+    /// What it printed on standard error.
+    pub err: String,
+}
+
+impl Ended {
+    /// What a command printed that went well.
+    ///
+    /// # Panics
+    /// When it did not, or complained.
+    #[track_caller]
+    pub fn fine(self) -> String {
+        assert_eq!((self.status, self.err.as_str()), (Some(0), ""), "{}", self.out);
+        self.out
+    }
+
+    /// The one JSON object that a command printed that went well.
+    ///
+    /// # Panics
+    /// When it did not, or printed anything else.
+    #[track_caller]
+    pub fn json(self) -> Value {
+        let out = self.fine();
+        assert_eq!(out.lines().count(), 1, "{out}");
+        serde_json::from_str(&out).expect("what is printed is JSON")
+    }
+
+    /// The one line on standard error of a command that failed (exit status 1).
+    ///
+    /// # Panics
+    /// When it did not fail, or said more or less than one line.
+    #[track_caller]
+    pub fn failure(self) -> String {
+        assert_eq!((self.status, self.err.lines().count()), (Some(1), 1), "{self:?}");
+        self.err.trim_end().to_owned()
+    }
+}
+
+/// The program while it serves. It is killed where a test forgets, or fails before, [`Served::stop`].
+#[derive(Debug)]
+pub struct Served {
+    /// Where it serves.
+    pub address: SocketAddr,
+    child: Child,
+    lines: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Served {
+    /// A client that checks every answer against the API description.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// The next line that it prints on standard output.
+    ///
+    /// # Panics
+    /// When there is none within a minute.
+    pub fn line(&mut self) -> String {
+        self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let why = if error == RecvTimeoutError::Timeout { "in time" } else { "any more" };
+            unreachable!("the program does not print a line {why}: {log}")
+        })
+    }
+
+    /// Asks it to stop, waits until it has (exit status 0), and returns what it wrote on standard error.
+    ///
+    /// # Panics
+    /// When it does not end, or not in order.
+    pub fn stop(mut self) -> String {
+        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
+        assert!(sent.expect("a shell starts").success(), "the process is gone already");
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the process is a child of ours") {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "the program does not stop");
+            std::thread::sleep(PAUSE);
+        };
+        let log = std::fs::read_to_string(&self.log).expect("the log can be read");
+        assert_eq!(status.code(), Some(0), "{log}");
+        log
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It has ended already where the test stopped it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `holds` does, no longer than `within`.
+///
+/// # Panics
+/// When it does not hold in time.
+pub async fn eventually(what: &str, within: Duration, holds: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < within, "{what}: not within {within:?}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}

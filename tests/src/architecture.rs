@@ -1,0 +1,69 @@
+//! The arrows: who may use whom (ARCHITECTURE.md).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What each of our crates may use of ours.
+const ARROWS: [(&str, &[&str]); 10] = [
+    ("calldata-core", &[]),
+    ("calldata-migrations", &[]),
+    ("calldata-interchange", &["calldata-core"]),
+    ("calldata-http", &["calldata-core"]),
+    ("calldata-store", &["calldata-core", "calldata-migrations"]),
+    ("parloa-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
+    ("oifde-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
+    ("calldata-gateway", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"]),
+    ("calldata-testkit", &["calldata-core", "calldata-gateway", "calldata-http", "calldata-store", "oifde-api"]),
+    ("calldata-tests", &["calldata-core", "calldata-interchange", "calldata-store", "calldata-testkit", "oifde-api"]),
+];
+
+/// Libraries that belong in certain rooms.
+const ROOMS: [(&str, &[&str]); 9] = [
+    ("sea-orm", &["calldata-store", "calldata-testkit"]),
+    ("sea-orm-migration", &["calldata-migrations", "calldata-store"]),
+    ("axum", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
+    ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
+    ("quick-xml", &["parloa-api", "calldata-tests"]),
+    ("minijinja", &["parloa-api"]),
+    ("rlibphonenumber", &["calldata-core"]),
+    ("jiff", &["calldata-core"]),
+    ("clap", &["calldata-gateway"]),
+];
+
+/// What each of our crates uses, tests aside.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo knows the workspace");
+    let of = |package: &cargo_metadata::Package| {
+        let used = package.dependencies.iter().filter(|dependency| dependency.kind != DependencyKind::Development);
+        used.map(|dependency| dependency.name.clone()).collect()
+    };
+    metadata.packages.iter().map(|package| (package.name.to_string(), of(package))).collect()
+}
+
+#[test]
+fn crates_use_no_other_crates_of_ours_than_the_arrows_say() {
+    let dependencies = dependencies();
+    let known: BTreeSet<_> = ARROWS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(dependencies.keys().cloned().collect::<BTreeSet<_>>(), known, "a crate without arrows");
+    for (name, allowed) in ARROWS {
+        let ours: BTreeSet<_> = dependencies[name].intersection(&known).map(String::as_str).collect();
+        assert_eq!(ours, allowed.iter().copied().collect(), "{name}");
+    }
+}
+
+#[test]
+fn libraries_stay_in_their_rooms() {
+    let dependencies = dependencies();
+    for (library, rooms) in ROOMS {
+        let users: BTreeSet<_> = dependencies.iter().filter(|(_, used)| used.contains(library)).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(users, rooms.iter().copied().collect(), "{library}");
+    }
+}
+
+#[test]
+fn nothing_links_openssl() {
+    let metadata = MetadataCommand::new().exec().expect("cargo knows the workspace");
+    let names: Vec<_> = metadata.packages.iter().map(|package| package.name.as_str()).filter(|name| name.starts_with("openssl")).collect();
+    assert!(names.is_empty(), "{names:?}");
+}

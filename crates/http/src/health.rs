@@ -32,6 +32,7 @@ pub fn routes(check: ReadinessCheck) -> Router {
 /// The process lives; nothing else is asked, the database least of all.
 #[utoipa::path(
     get, path = "/livez", operation_id = "live", tag = "health", summary = "Whether the process lives",
+    description = "The process lives; nothing else is asked, the database least of all.",
     responses((status = 200, description = "It does.", body = Alive)),
 )]
 async fn livez() -> Json<Alive> {
@@ -49,6 +50,7 @@ pub struct Alive {
 /// The database answers and its schema is up to date.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "ready", tag = "health", summary = "Whether requests can be answered",
+    description = "The database answers and its schema is up to date.",
     responses(
         (status = 200, description = "They can.", body = Readiness),
         (status = 503, description = "They cannot; the reasons say what stands in the way.", body = Readiness),
@@ -63,5 +65,5 @@ async fn readyz(State(check): State<ReadinessCheck>) -> Response {
 
 /// What the health endpoints look like.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(livez, readyz), components(schemas(Alive, Readiness)))]
+#[openapi(paths(livez, readyz), components(schemas(Alive, Readiness)), tags((name = "health", description = "How the gateway is")))]
 pub struct Description;

@@ -54,7 +54,7 @@ pub struct Settings {
     /// The largest request body in bytes [default: 1048576]
     #[arg(long, global = true, env = "CALLDATA_MAX_BODY_BYTES", value_name = "BYTES", help_heading = "Settings")]
     pub max_body_bytes: Option<usize>,
-    /// After how many milliseconds an answer is given in any case [default: 3000]
+    /// After how many milliseconds an answer is given in any case [default: 2900]
     #[arg(long, global = true, env = "CALLDATA_DEADLINE_MS", value_name = "MS", help_heading = "Settings")]
     pub deadline_ms: Option<u64>,
     /// How many seconds a stop waits for requests under way [default: 10]
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(settings.database().unwrap().file(), Some(Path::new("from-file.db")));
         let defaults = Settings::default();
         assert_eq!((defaults.listen().to_string().as_str(), defaults.log()), (DEFAULT_LISTEN, DEFAULT_LOG));
-        assert_eq!(defaults.limits().deadline, Duration::from_secs(3));
+        assert_eq!(defaults.limits().deadline, Duration::from_millis(2_900));
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn a_tenant_comes_back_as_it_was_created_and_as_it_was_updated() {
     on_every_engine(async |test| {
         let database = test.database();
         let created = created_tenant(database, "c").await;
-        assert_eq!(contents(database).await.tenants, [created.clone()]);
+        assert_eq!(contents(database).await.tenants, std::slice::from_ref(&created));
         let updated = Tenant {
             id: created.id,
             name: "O'Neil \"& Söhne\" 漢".into(),
@@ -226,7 +226,7 @@ fn deleting_a_tenant_removes_its_sessions_and_keys_and_nobody_elses() {
         }
         assert_eq!(database.delete_tenant(gone.id).await.unwrap(), 1_001);
         let left = contents(database).await;
-        assert_eq!(left.tenants, [kept.clone()]);
+        assert_eq!(left.tenants, std::slice::from_ref(&kept));
         assert_eq!(left.keys.iter().map(|key| key.tenant).collect::<Vec<_>>(), [kept.id]);
         assert_eq!(database.callers(gone.id, None, 10).await.unwrap(), []);
         assert_eq!(database.keys_of(gone.id).await.unwrap(), []);

@@ -27,7 +27,7 @@ fn par_g10_an_expired_session_is_invisible_in_every_query_from_the_millisecond_o
         let (database, clock) = (test.database(), a_clock());
         let tenant = created_tenant(database, "c").await;
         stored(database, a_post(&tenant, "s", &clock, a_session("call", "110"))).await;
-        clock.advance(DAY * 30 - Duration::from_millis(1));
+        clock.advance((DAY * 30).saturating_sub(Duration::from_millis(1)));
         assert!(is_visible(database, tenant.scope(clock.now())).await);
         clock.advance(Duration::from_millis(1));
         assert!(!is_visible(database, tenant.scope(clock.now())).await);
@@ -74,7 +74,7 @@ fn par_g10_retention_counts_from_the_first_receipt_whatever_refreshes_or_replace
         let details = a_session("call", "110");
         stored(database, an_import(&tenant, "import", &clock, details.clone())).await;
         stored(database, a_post(&tenant, "post", &clock, details.clone())).await;
-        clock.advance(Duration::from_secs(600));
+        clock.advance(Duration::from_mins(10));
         let written =
             all_stored(database, vec![a_post(&tenant, "x", &clock, details.clone()), an_import(&tenant, "import", &clock, details)]).await;
         assert_eq!(written, [Written::Updated(session_id("post")), Written::Updated(session_id("import"))]);

@@ -145,6 +145,8 @@ fn oif_q2_a_cti_call_id_of_any_kind_is_found_exactly() {
             "\0".into(),
             String::new(),
             "\u{1}a".into(),
+            // What a store might keep in place of "a\0": SHA-256 behind a mark.
+            "\u{1}ffe9aaeaa2a2d5048174df0b80599ef0197ec024c4b051bc9860cff58ef7f9f3".into(),
             "A".into(),
             " a".into(),
             "a%".into(),

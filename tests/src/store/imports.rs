@@ -69,14 +69,14 @@ fn oif_r2_a_session_replaced_without_a_start_keeps_its_place_in_a_history() {
         let tenant = created_tenant(database, "c").await;
         let import = |id| an_import(&tenant, id, &clock, a_session("call", "110"));
         stored(database, import("early")).await;
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         stored(database, import("late")).await;
-        clock.advance(Duration::from_secs(60));
+        clock.advance(Duration::from_mins(1));
         stored(database, import("early")).await;
         let page = database.history(tenant.scope(start()), &of_caller("110")).await.unwrap();
         assert_eq!(
             page.sessions.iter().map(calldata_core::Session::started).collect::<Vec<_>>(),
-            [start().plus(Duration::from_secs(60)), start()]
+            [start().plus(Duration::from_mins(1)), start()]
         );
         let mut until_start = of_caller("110");
         until_start.until = Some(start());

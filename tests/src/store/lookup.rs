@@ -17,7 +17,7 @@ fn par_g1_the_newest_by_last_receipt_then_by_identifier_is_the_answer() {
         let details = a_session("call", "030 123456");
         let mut late = an_import(&tenant, "a", &clock, details.clone());
         late.received_last = start().plus(Duration::from_millis(1));
-        late.received_first = start().minus(Duration::from_secs(60));
+        late.received_first = start().minus(Duration::from_mins(1));
         all_stored(database, vec![late, an_import(&tenant, "b", &clock, details.clone()), an_import(&tenant, "c", &clock, details)]).await;
         let scope = tenant.scope(start());
         assert_eq!(newest(database, scope, "call", "+4930123456").await.unwrap().id, session_id("a"), "last receipt first");

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{all_stored, created_tenant, newest, of_caller, stored};
 
-const WINDOW: Duration = Duration::from_secs(600);
+const WINDOW: Duration = Duration::from_mins(10);
 
 fn created(id: &str) -> Written {
     Written::Created(session_id(id))

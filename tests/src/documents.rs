@@ -52,7 +52,9 @@ fn every_contract_id_is_named_by_a_test() {
         let text = read(&path);
         // The names of tests, and comments beside assertions in files of tests.
         let of_tests = path.starts_with(root().join("tests"));
-        let lines = text.lines().filter(|line| line.trim_start().starts_with("fn ") || line.contains("async fn ") || (of_tests && line.contains("// ")));
+        let lines = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("fn ") || line.contains("async fn ") || (of_tests && line.contains("// ")));
         let in_tests = text.find("#[test]").or(text.find("#[tokio::test]")).is_some();
         if in_tests {
             tested.extend(lines.flat_map(contract_ids));
@@ -68,9 +70,12 @@ fn every_path_that_a_document_names_exists() {
     for document in files(&root(), ".md") {
         let text = read(&document);
         let quoted = text.split('`').skip(1).step_by(2).filter(|code| !code.contains(['\n', ' ', '{', '<', '*', '…', '$', '=', ':']));
-        let linked = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(|link| link.split('#').next().unwrap_or_default());
+        let linked =
+            text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).map(|link| link.split('#').next().unwrap_or_default());
         let looks_like_a_path = |name: &&str| {
-            let inside = ["crates/", "docs/", "tests/", "scripts/", "migrations/", "openapi/", "tools/", ".ci/"].iter().any(|folder| name.starts_with(folder));
+            let inside = ["crates/", "docs/", "tests/", "scripts/", "migrations/", "openapi/", "tools/", ".ci/"]
+                .iter()
+                .any(|folder| name.starts_with(folder));
             inside && !name.ends_with("openapi/")
         };
         let folder = document.parent().expect("a document is in a folder").to_owned();

@@ -2,5 +2,9 @@
 
 #![cfg(test)]
 
+mod architecture;
+mod cli;
 mod contract;
+mod cross_dialect;
+mod documents;
 mod store;

@@ -34,7 +34,9 @@ impl Scopes {
 
     /// The names of what is allowed.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        [("read", self.read), ("write", self.write), ("admin", self.admin)].into_iter().filter_map(|(name, granted)| granted.then_some(name))
+        [("read", self.read), ("write", self.write), ("admin", self.admin)]
+            .into_iter()
+            .filter_map(|(name, granted)| granted.then_some(name))
     }
 
     /// Adds what `name` names; `None` when it names nothing.

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::{CallId, CallerKey, TenantId};
+use crate::port::Awaited;
+use crate::{CallId, CallerKey, TenantId, Timestamp};
 
 /// How many may wait at once.
 #[derive(Clone, Copy, Debug)]
@@ -22,27 +23,33 @@ impl Default for WaitLimits {
     }
 }
 
-type What = (TenantId, String, String);
-
 /// Wakes those who wait for a session of a call and caller. Waiting costs memory, no query.
 #[derive(Debug)]
 pub struct Arrivals {
     limits: WaitLimits,
     waiting: Mutex<Waiting>,
+    began: Notify,
     closed: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    slots: HashMap<What, watch::Sender<()>>,
+    slots: HashMap<Awaited, Slot>,
     per_tenant: HashMap<TenantId, usize>,
     in_all: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    arrived: watch::Sender<()>,
+    /// The last receipt that was found elsewhere; `None` until somebody looked.
+    seen: Option<Timestamp>,
 }
 
 impl Arrivals {
     /// Nobody waits yet.
     pub fn new(limits: WaitLimits) -> Self {
-        Self { limits, waiting: Mutex::default(), closed: watch::Sender::new(false) }
+        Self { limits, waiting: Mutex::default(), began: Notify::new(), closed: watch::Sender::new(false) }
     }
 
     /// Begins to wait; `None` where too many wait already, or the gateway is about to stop.
@@ -57,8 +64,10 @@ impl Arrivals {
         }
         waiting.in_all += 1;
         waiting.per_tenant.insert(tenant, of_tenant + 1);
-        let what = (tenant, call.as_str().to_owned(), caller.as_str().to_owned());
-        let arrived = waiting.slots.entry(what.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
+        let what = Awaited { tenant, call: call.clone(), caller: caller.clone() };
+        let slot = waiting.slots.entry(what.clone()).or_insert_with(|| Slot { arrived: watch::Sender::new(()), seen: None });
+        let arrived = slot.arrived.subscribe();
+        self.began.notify_one();
         Some(Waiter { arrivals: Arc::clone(self), what, arrived, closed: self.closed.subscribe() })
     }
 
@@ -68,8 +77,33 @@ impl Arrivals {
         if waiting.in_all == 0 {
             return;
         }
-        if let Some(slot) = waiting.slots.get(&(tenant, call.as_str().to_owned(), caller.as_str().to_owned())) {
-            slot.send_replace(());
+        if let Some(slot) = waiting.slots.get(&Awaited { tenant, call: call.clone(), caller: caller.clone() }) {
+            slot.arrived.send_replace(());
+        }
+    }
+
+    /// What is waited for. Returns once something is, so that nobody looks elsewhere for nothing.
+    pub async fn awaited(&self) -> Vec<Awaited> {
+        loop {
+            let awaited: Vec<_> = self.lock().slots.keys().cloned().collect();
+            if !awaited.is_empty() {
+                return awaited;
+            }
+            self.began.notified().await;
+        }
+    }
+
+    /// Wakes those who wait for something that was received elsewhere since it was last looked for.
+    pub fn announce_newer(&self, receipts: Vec<(Awaited, Timestamp)>) {
+        let mut waiting = self.lock();
+        for (what, received) in receipts {
+            if let Some(slot) = waiting.slots.get_mut(&what)
+                && slot.seen.is_none_or(|seen| seen < received)
+            {
+                // The first time it may have arrived between the waiter's own look and this one.
+                slot.seen = Some(received);
+                slot.arrived.send_replace(());
+            }
         }
     }
 
@@ -87,7 +121,7 @@ impl Arrivals {
 #[derive(Debug)]
 pub struct Waiter {
     arrivals: Arc<Arrivals>,
-    what: What,
+    what: Awaited,
     arrived: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
 }
@@ -107,14 +141,14 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut waiting = self.arrivals.lock();
         waiting.in_all -= 1;
-        if let Some(of_tenant) = waiting.per_tenant.get_mut(&self.what.0) {
+        if let Some(of_tenant) = waiting.per_tenant.get_mut(&self.what.tenant) {
             *of_tenant -= 1;
             if *of_tenant == 0 {
-                waiting.per_tenant.remove(&self.what.0);
+                waiting.per_tenant.remove(&self.what.tenant);
             }
         }
         // This waiter's own receiver is still alive here.
-        if waiting.slots.get(&self.what).is_some_and(|slot| slot.receiver_count() <= 1) {
+        if waiting.slots.get(&self.what).is_some_and(|slot| slot.arrived.receiver_count() <= 1) {
             waiting.slots.remove(&self.what);
         }
     }
@@ -144,6 +178,25 @@ mod tests {
         drop((waiter, other));
         let waiting = arrivals.lock();
         assert!(waiting.slots.is_empty() && waiting.per_tenant.is_empty() && waiting.in_all == 0);
+    }
+
+    #[tokio::test]
+    async fn par_g11_what_arrives_elsewhere_wakes_once() {
+        let arrivals = Arc::new(Arrivals::new(WaitLimits::default()));
+        let (tenant, (call, caller)) = (TenantId::random(), what("c", "+4930123"));
+        let mut waiter = arrivals.wait_for(tenant, &call, &caller).unwrap();
+        let awaited = arrivals.awaited().await;
+        assert_eq!(awaited, [Awaited { tenant, call, caller }]);
+        let found = |ms| vec![(awaited[0].clone(), Timestamp::clamped(ms))];
+        arrivals.announce_newer(found(5));
+        assert!(waiter.arrival().await);
+        arrivals.announce_newer(found(5));
+        arrivals.announce_newer(found(4));
+        assert!(!waiter.arrived.has_changed().unwrap(), "nothing new");
+        arrivals.announce_newer(found(6));
+        assert!(waiter.arrival().await);
+        drop(waiter);
+        arrivals.announce_newer(found(7));
     }
 
     #[test]

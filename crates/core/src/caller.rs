@@ -188,8 +188,18 @@ mod tests {
     #[test]
     fn par_n1_spellings_of_one_number_compare_equal() {
         for same in [
-            "+41791234567", "+41 79 123 45 67", "+41 (0)79 123 45 67", "0041791234567", "0041 (0)79/123.45.67", "079 123 45 67", "0791234567",
-            "(079) 123-45-67", "41791234567", "791234567", "[079] 1234567", "+41\u{a0}79\u{a0}1234567",
+            "+41791234567",
+            "+41 79 123 45 67",
+            "+41 (0)79 123 45 67",
+            "0041791234567",
+            "0041 (0)79/123.45.67",
+            "079 123 45 67",
+            "0791234567",
+            "(079) 123-45-67",
+            "41791234567",
+            "791234567",
+            "[079] 1234567",
+            "+41\u{a0}79\u{a0}1234567",
         ] {
             assert_eq!(key(same, "CH"), "+41791234567", "{same}");
         }
@@ -234,10 +244,31 @@ mod tests {
 
     #[test]
     fn par_n2_sip_and_tel_are_their_number_and_ids_are_not_numbers() {
-        for same in ["sip:+4930123456@example.org", "SIP:+4930123456@example.org;user=phone", "sips:+4930123456@h:5061", "tel:+49-30-123456", "tel:+4930123456;ext=5", "sip:030123456@host", "sip:%2B4930123456@host"] {
+        for same in [
+            "sip:+4930123456@example.org",
+            "SIP:+4930123456@example.org;user=phone",
+            "sips:+4930123456@h:5061",
+            "tel:+49-30-123456",
+            "tel:+4930123456;ext=5",
+            "sip:030123456@host",
+            "sip:%2B4930123456@host",
+        ] {
             assert_eq!(key(same, "DE"), "+4930123456", "{same}");
         }
-        for exact in ["anonymous", "180****9999", "user-12345", "sip:bob@example.org", "tel:", "+49x30", "49+30", "", "+", "---", "٠٣٠١٢٣٤٥٦", "+49#30"] {
+        for exact in [
+            "anonymous",
+            "180****9999",
+            "user-12345",
+            "sip:bob@example.org",
+            "tel:",
+            "+49x30",
+            "49+30",
+            "",
+            "+",
+            "---",
+            "٠٣٠١٢٣٤٥٦",
+            "+49#30",
+        ] {
             assert_eq!(key(exact, "DE"), exact, "{exact}");
         }
         assert_eq!(key("  anonymous\t", "DE"), "anonymous", "trimmed");

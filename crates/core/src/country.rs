@@ -99,11 +99,24 @@ mod tests {
         assert_eq!(Country::parse("+49"), Ok(Country::GERMANY));
         assert_eq!(Country::parse("+1").unwrap().code(), "US");
         assert_eq!(Country::parse("GG").unwrap().calling_code(), 44);
+        assert_eq!(format!("{0} {0:?}", Country::GERMANY), "DE DE");
     }
 
     #[test]
     fn par_n1_trunk_prefixes() {
-        for (country, prefix) in [("DE", "0"), ("RU", "8"), ("US", "1"), ("CA", "1"), ("HU", "06"), ("BR", "0"), ("CN", "0"), ("GB", "0"), ("IT", ""), ("ES", ""), ("DK", "")] {
+        for (country, prefix) in [
+            ("DE", "0"),
+            ("RU", "8"),
+            ("US", "1"),
+            ("CA", "1"),
+            ("HU", "06"),
+            ("BR", "0"),
+            ("CN", "0"),
+            ("GB", "0"),
+            ("IT", ""),
+            ("ES", ""),
+            ("DK", ""),
+        ] {
             assert_eq!(Country::parse(country).unwrap().trunk_prefix().unwrap_or(""), prefix, "{country}");
         }
         assert_eq!(Country::parse("DE"), Ok(Country::GERMANY));
@@ -111,7 +124,8 @@ mod tests {
 
     #[test]
     fn par_p5_what_is_no_country() {
-        for bad in ["", " ", "+", "00", "XX", "ZZ", "999", "+800", "D", "DEU", "Germany", "4 1", "+4a", "99999999", "١", "ß", "\u{0}\u{0}"] {
+        for bad in ["", " ", "+", "00", "XX", "ZZ", "999", "+800", "D", "DEU", "Germany", "4 1", "+4a", "99999999", "١", "ß", "\u{0}\u{0}"]
+        {
             assert_eq!(Country::parse(bad), Err(UnknownCountry), "{bad:?}");
         }
     }

@@ -156,9 +156,10 @@ impl Directory {
             return Ok(Vec::new());
         }
         let now_known = Arc::new(Known::new(self.store.contents().await?));
-        let moved = now_known.tenants.values().filter(|tenant| {
-            before.tenants.get(&tenant.id).is_some_and(|earlier| earlier.default_country != tenant.default_country)
-        });
+        let moved = now_known
+            .tenants
+            .values()
+            .filter(|tenant| before.tenants.get(&tenant.id).is_some_and(|earlier| earlier.default_country != tenant.default_country));
         let moved = moved.cloned().collect();
         *self.known.write().unwrap_or_else(PoisonError::into_inner) = now_known;
         self.confirm(began);
@@ -232,3 +233,6 @@ impl Known {
         id.and_then(|id| self.tenants.get(id))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,6 +81,7 @@ mod tests {
         assert_eq!(fields.to_json(), r#"{"b":3,"a":2}"#);
         assert_eq!(Fields::parse(&fields.to_json()).unwrap(), fields);
         assert_eq!(fields.get("a").unwrap().as_str(), "2");
+        assert_eq!(Fields::of_distinct(vec![("x".into(), JsonText::string("y"))]).to_json(), r#"{"x":"y"}"#);
         assert!(!fields.is_empty() && Fields::default().is_empty());
         assert_eq!(Fields::default().to_json(), "{}");
     }

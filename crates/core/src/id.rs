@@ -149,6 +149,7 @@ mod tests {
     fn tenant_and_key_ids_are_random() {
         assert_ne!(TenantId::random(), TenantId::random());
         assert!(TenantId::random().number() >= 0);
+        assert_eq!(TenantId::from_number(7).number(), 7);
         assert_ne!(KeyId::random(), KeyId::random());
         assert_eq!(KeyId::random().as_str().len(), 16);
     }

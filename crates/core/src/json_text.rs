@@ -216,21 +216,18 @@ fn string_end(bytes: &[u8], open: usize) -> Result<usize, JsonTextError> {
     let mut at = open + 1;
     loop {
         match bytes.get(at) {
-            Some(b'\\') if bytes.get(at + 1) == Some(&b'u') => {
-                match code_unit(bytes, at) {
-                    Some(0xD800..=0xDBFF) => {
-                        let low = (bytes.get(at + 6) == Some(&b'\\') && bytes.get(at + 7) == Some(&b'u'))
-                            .then(|| code_unit(bytes, at + 6))
-                            .flatten();
-                        if !matches!(low, Some(0xDC00..=0xDFFF)) {
-                            return Err(JsonTextError::UnpairedSurrogate);
-                        }
-                        at += 12;
+            Some(b'\\') if bytes.get(at + 1) == Some(&b'u') => match code_unit(bytes, at) {
+                Some(0xD800..=0xDBFF) => {
+                    let low =
+                        (bytes.get(at + 6) == Some(&b'\\') && bytes.get(at + 7) == Some(&b'u')).then(|| code_unit(bytes, at + 6)).flatten();
+                    if !matches!(low, Some(0xDC00..=0xDFFF)) {
+                        return Err(JsonTextError::UnpairedSurrogate);
                     }
-                    Some(0xDC00..=0xDFFF) => return Err(JsonTextError::UnpairedSurrogate),
-                    _ => at += 6,
+                    at += 12;
                 }
-            }
+                Some(0xDC00..=0xDFFF) => return Err(JsonTextError::UnpairedSurrogate),
+                _ => at += 6,
+            },
             Some(b'\\') => at += 2,
             Some(b'"') => return Ok(at + 1),
             Some(_) => at += 1,
@@ -322,7 +319,14 @@ mod tests {
 
     #[test]
     fn kinds_and_texts() {
-        let kinds = [("null", JsonKind::Null), ("true", JsonKind::Bool), ("-1", JsonKind::Number), (r#""x""#, JsonKind::String), ("[]", JsonKind::Array), ("{}", JsonKind::Object)];
+        let kinds = [
+            ("null", JsonKind::Null),
+            ("true", JsonKind::Bool),
+            ("-1", JsonKind::Number),
+            (r#""x""#, JsonKind::String),
+            ("[]", JsonKind::Array),
+            ("{}", JsonKind::Object),
+        ];
         for (text, kind) in kinds {
             assert_eq!(JsonText::parse(text).unwrap().kind(), kind);
         }

@@ -106,6 +106,17 @@ pub struct StoredCaller {
     pub key: CallerKey,
 }
 
+/// Whose sessions somebody waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Awaited {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The call.
+    pub call: CallId,
+    /// The caller.
+    pub caller: CallerKey,
+}
+
 /// Where sessions are kept.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
@@ -118,6 +129,10 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Whether there is a session of that call, whoever the caller is.
     async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError>;
+
+    /// When the newest session of each was last received; those without any are left out. One query for many, for whoever waits for
+    /// what may arrive elsewhere (PAR-G11). Sessions that have expired may be among them.
+    async fn last_receipts(&self, awaited: &[Awaited]) -> Result<Vec<(Awaited, Timestamp)>, StoreError>;
 
     /// The sessions that match, and how many they are in all.
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError>;

@@ -13,6 +13,10 @@ use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, T
 
 /// How many callers are rewritten at a time.
 const REWRITE_BATCH: u64 = 500;
+/// How often waiters are looked for elsewhere.
+const WATCH_INTERVAL: Duration = Duration::from_millis(400);
+/// How many of them share a query.
+const AWAITED_BATCH: usize = 100;
 
 /// The answer to "what is the newest session of this call and caller?".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +103,14 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store could not be asked.
-    pub async fn latest(&self, access: &Access, call: &CallId, caller: &CallerKey, max_age_s: u64, wait: Duration) -> Result<Latest, StoreError> {
+    pub async fn latest(
+        &self,
+        access: &Access,
+        call: &CallId,
+        caller: &CallerKey,
+        max_age_s: u64,
+        wait: Duration,
+    ) -> Result<Latest, StoreError> {
         let until = tokio::time::Instant::now() + wait;
         // Registered before the first look, so that nothing slips in between.
         let mut waiter = if wait.is_zero() { None } else { self.arrivals.wait_for(access.tenant.id, call, caller) };
@@ -145,7 +156,8 @@ impl Sessions {
                 .into_iter()
                 .filter_map(|stored| {
                     let posted = stored.country_code.map(JsonText::trusted);
-                    let country = posted.and_then(|posted| Country::parse(&posted.as_scalar_text()?).ok()).unwrap_or(tenant.default_country);
+                    let country =
+                        posted.and_then(|posted| Country::parse(&posted.as_scalar_text()?).ok()).unwrap_or(tenant.default_country);
                     let key = CallerKey::of(&stored.spelling, country);
                     (key != stored.key).then_some((stored.id, key))
                 })
@@ -154,6 +166,23 @@ impl Sessions {
             if !keys.is_empty() {
                 self.store.set_caller_keys(tenant.id, keys).await?;
             }
+        }
+    }
+
+    /// Looks for what other instances stored while somebody waits for it here, until the task is dropped (PAR-G11). All who wait
+    /// share a look; while nobody waits there is none.
+    pub async fn watch_elsewhere(&self) {
+        loop {
+            let awaited = self.arrivals.awaited().await;
+            for some in awaited.chunks(AWAITED_BATCH) {
+                match self.store.last_receipts(some).await {
+                    Ok(receipts) => self.arrivals.announce_newer(receipts),
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "what arrives elsewhere could not be looked for")
+                    }
+                }
+            }
+            tokio::time::sleep(WATCH_INTERVAL).await;
         }
     }
 

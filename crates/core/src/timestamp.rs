@@ -15,8 +15,7 @@ const EARLIEST_MS: i64 = -62_167_219_200_000;
 const LATEST_MS: i64 = 253_402_300_799_999;
 /// Bare numbers below this are seconds, from it on milliseconds (PAR-P6).
 const FIRST_MILLISECOND_NUMBER: i64 = 100_000_000_000;
-const RFC3339_MS: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+const RFC3339_MS: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 impl Timestamp {
     /// The moment `ms` milliseconds after the epoch; `None` outside the years 0000 to 9999.
@@ -119,8 +118,14 @@ mod tests {
     #[test]
     fn par_p6_iso_8601_in_its_usual_spellings() {
         for same in [
-            "2024-02-27T12:16:23.926Z", "2024-02-27T12:16:23.926", "2024-02-27 12:16:23.926", "2024-02-27T13:16:23.926+01:00",
-            "2024-02-27T13:16:23.926+0100", "2024-02-27T13:16:23,9269+01", "2024-02-27t12:16:23.926z", " 2024-02-27T12:16:23.926999Z ",
+            "2024-02-27T12:16:23.926Z",
+            "2024-02-27T12:16:23.926",
+            "2024-02-27 12:16:23.926",
+            "2024-02-27T13:16:23.926+01:00",
+            "2024-02-27T13:16:23.926+0100",
+            "2024-02-27T13:16:23,9269+01",
+            "2024-02-27t12:16:23.926z",
+            " 2024-02-27T12:16:23.926999Z ",
         ] {
             assert_eq!(ms(same), Some(1_709_036_183_926), "{same}");
         }
@@ -142,7 +147,21 @@ mod tests {
 
     #[test]
     fn par_p6_what_is_no_time_is_refused() {
-        for bad in ["", "yesterday", "27.02.2024", "2024-13-01", "2024-02-30T00:00:00Z", "1.2.3", ".", "1.", "-", "99999999999999999999", "253402300800000", "+010000-01-01T00:00:00Z", "1e3"] {
+        for bad in [
+            "",
+            "yesterday",
+            "27.02.2024",
+            "2024-13-01",
+            "2024-02-30T00:00:00Z",
+            "1.2.3",
+            ".",
+            "1.",
+            "-",
+            "99999999999999999999",
+            "253402300800000",
+            "+010000-01-01T00:00:00Z",
+            "1e3",
+        ] {
             assert_eq!(ms(bad), None, "{bad}");
         }
     }

@@ -51,7 +51,7 @@ impl Zone {
             .unwrap_or_default()
     }
 
-    /// The moment of a local time; `None` outside the years 0000 to 9999.
+    /// The moment of a local time, held inside the years 0000 to 9999; `None` for a local time outside of them.
     pub fn moment(&self, local: PrimitiveDateTime, reading: Reading) -> Option<Timestamp> {
         let civil = jiff::civil::DateTime::new(
             i16::try_from(local.year()).ok()?,
@@ -67,7 +67,9 @@ impl Zone {
             Reading::Earlier => ambiguous.earlier(),
             Reading::Later => ambiguous.later(),
         };
-        Timestamp::from_epoch_ms(instant.ok()?.as_millisecond())
+        // At the very end of the year 9999 there is a local time and no moment: it is read as UTC.
+        let ms = instant.map_or_else(|_| local.assume_utc().unix_timestamp().saturating_mul(1_000), jiff::Timestamp::as_millisecond);
+        Some(Timestamp::clamped(ms))
     }
 }
 
@@ -91,6 +93,15 @@ mod tests {
         assert_eq!(berlin.name(), "Europe/Berlin");
         assert_eq!(Zone::utc().name(), "UTC");
         assert_eq!(format!("{berlin:?}"), "Zone(Europe/Berlin)");
+    }
+
+    #[test]
+    fn oif_q3_the_first_and_the_last_second_of_all_are_times() {
+        for zone in [Zone::utc(), Zone::parse("Asia/Shanghai").unwrap(), Zone::parse("America/New_York").unwrap()] {
+            let first = zone.moment(datetime!(0000-01-01 00:00:00), Reading::Earlier).unwrap();
+            let last = zone.moment(datetime!(9999-12-31 23:59:59), Reading::Later).unwrap();
+            assert!(first < Timestamp::clamped(-62_100_000_000_000) && last > Timestamp::clamped(253_402_000_000_000), "{zone:?}");
+        }
     }
 
     #[test]

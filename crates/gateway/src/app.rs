@@ -49,23 +49,25 @@ impl App {
         &self.shared.directory
     }
 
-    /// Keeps tenants and keys up to date until the task is dropped.
+    /// Keeps tenants and keys up to date, and looks for what other instances stored, until the task is dropped.
     pub async fn keep(&self) {
         let sessions = &self.shared.sessions;
         let directory = Arc::clone(&self.shared.directory);
-        directory
-            .keep(|tenant| async move {
-                // What other instances stored by the old default country until they noticed is found again as well.
-                match sessions.rewrite_callers(&tenant).await {
-                    Ok(changed) => tracing::info!(changed, "callers rewritten after a change of the default country"),
-                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "callers could not be rewritten"),
-                }
-            })
-            .await;
+        let elsewhere = sessions.watch_elsewhere();
+        let directory = directory.keep(|tenant| async move {
+            // What other instances stored by the old default country until they noticed is found again as well.
+            match sessions.rewrite_callers(&tenant).await {
+                Ok(changed) => tracing::info!(changed, "callers rewritten after a change of the default country"),
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "callers could not be rewritten"),
+            }
+        });
+        tokio::join!(elsewhere, directory);
     }
 
     /// The service that answers requests.
-    pub fn service(&self) -> impl Service<Request, Response = axum::response::Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync + 'static
+    pub fn service(
+        &self,
+    ) -> impl Service<Request, Response = axum::response::Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync + 'static
     {
         let dialects = parloa_api::router(self.shared.clone()).merge(oifde_api::router(self.shared.clone(), self.secrets.clone()));
         let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()));

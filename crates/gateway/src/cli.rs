@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use calldata_core::tenant::Retention;
 use calldata_core::{Country, Zone};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::settings::Settings;
 
@@ -16,6 +16,17 @@ pub struct Cli {
     pub(crate) settings: Settings,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line and the environment; says what is wrong and ends the process (exit status 2) where they cannot be
+    /// understood.
+    pub fn read() -> Self {
+        let given = Self::command().get_matches();
+        let mut cli = Self::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
+        cli.settings.prefer_flags(&given);
+        cli
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -283,7 +294,6 @@ fn a_retention(text: &str) -> Result<Retention, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

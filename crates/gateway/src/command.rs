@@ -19,6 +19,9 @@ use crate::Failure;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
 
+/// The phone number library writes down the numbers that it reads; nothing here may, however much is asked for.
+const NUMBERS_OFF: &str = "rlibphonenumber=off";
+
 /// Runs a command.
 ///
 /// # Errors
@@ -26,7 +29,9 @@ use crate::settings::Settings;
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { settings, command } = cli;
     let settings = settings.with_file()?;
-    let filter = EnvFilter::try_new(settings.log()).map_err(|error| Failure::because("the log filter cannot be read; see --log", &error))?;
+    let filter =
+        EnvFilter::try_new(settings.log()).map_err(|error| Failure::because("the log filter cannot be read; see --log", &error))?;
+    let filter = filter.add_directive(NUMBERS_OFF.parse().map_err(|error| Failure::because("the log filter", &error))?);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
     runtime.block_on(async {
@@ -54,7 +59,9 @@ async fn open(settings: &Settings) -> Result<(Database, Url), Failure> {
 }
 
 async fn open_as_it_is(url: &Url) -> Result<Database, Failure> {
-    Database::open(url).await.map_err(|error| Failure::because(format!("the database {url:?} cannot be opened; see --database-url"), &error))
+    Database::open(url)
+        .await
+        .map_err(|error| Failure::because(format!("the database {url:?} cannot be opened; see --database-url"), &error))
 }
 
 fn clock() -> Arc<dyn Clock> {
@@ -75,4 +82,3 @@ fn store_failed(what: &str, error: &StoreError) -> Failure {
         StoreError::Busy(_) | StoreError::Unconfirmed(_) | StoreError::Failed(_) => Failure::because(what, error),
     }
 }
-

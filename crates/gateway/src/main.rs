@@ -3,11 +3,9 @@
 use std::process::ExitCode;
 
 use calldata_gateway::cli::Cli;
-use clap::Parser;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match calldata_gateway::command::run(cli) {
+    match calldata_gateway::command::run(Cli::read()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("calldata-gateway: {failure}");

@@ -21,7 +21,8 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
 /// Prints rows under a heading, columns aligned.
 pub(crate) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
     let heading = heading.map(str::to_owned);
-    let widths: Vec<_> = (0..N).map(|n| rows.iter().chain([&heading]).filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max()).collect();
+    let widths: Vec<_> =
+        (0..N).map(|n| rows.iter().chain([&heading]).filter_map(|row| row.get(n)).map(|cell| cell.chars().count()).max()).collect();
     for row in [&heading].into_iter().chain(rows) {
         let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}", width = width.unwrap_or(0))).collect();
         line(cells.join("  ").trim_end())?;

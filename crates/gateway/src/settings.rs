@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use calldata_http::Limits;
 use calldata_store::Url;
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -16,7 +17,7 @@ const DEFAULT_FILE: &str = "calldata.toml";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DATABASE_URL: &str = "sqlite://calldata.db";
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
-const DEFAULT_LOG: &str = "info,sea_orm_migration=warn";
+const DEFAULT_LOG: &str = "info,sea_orm_migration=warn,sqlx::postgres::notice=warn";
 
 /// What can be set. Every name is a flag, with `CALLDATA_` in front an environment variable, and a key of the file.
 #[expect(clippy::doc_markdown, reason = "these texts are the help on a terminal")]
@@ -46,7 +47,14 @@ pub struct Settings {
     #[arg(long, global = true, env = "CALLDATA_TOKEN_SECRET_FILE", value_name = "FILE", help_heading = "Settings")]
     pub token_secret_file: Option<PathBuf>,
     /// The token secret of before a rotation, still accepted
-    #[arg(long, global = true, env = "CALLDATA_PREVIOUS_TOKEN_SECRET", hide_env_values = true, value_name = "SECRET", help_heading = "Settings")]
+    #[arg(
+        long,
+        global = true,
+        env = "CALLDATA_PREVIOUS_TOKEN_SECRET",
+        hide_env_values = true,
+        value_name = "SECRET",
+        help_heading = "Settings"
+    )]
     pub previous_token_secret: Option<Secret>,
     /// A file that holds the token secret of before a rotation
     #[arg(long, global = true, env = "CALLDATA_PREVIOUS_TOKEN_SECRET_FILE", value_name = "FILE", help_heading = "Settings")]
@@ -83,6 +91,26 @@ impl From<String> for Secret {
 }
 
 impl Settings {
+    /// Where a flag and the environment give the same secret in two ways, by itself and in a file, the flag wins.
+    pub(crate) fn prefer_flags(&mut self, given: &ArgMatches) {
+        let hidden = |own: &str, by: &str| {
+            given.value_source(own) == Some(ValueSource::EnvVariable) && given.value_source(by) == Some(ValueSource::CommandLine)
+        };
+        let pairs = [
+            ("database_url", "database_url_file", &mut self.database_url, &mut self.database_url_file),
+            ("token_secret", "token_secret_file", &mut self.token_secret, &mut self.token_secret_file),
+            ("previous_token_secret", "previous_token_secret_file", &mut self.previous_token_secret, &mut self.previous_token_secret_file),
+        ];
+        for (name, name_of_file, secret, file) in pairs {
+            if hidden(name, name_of_file) {
+                *secret = None;
+            }
+            if hidden(name_of_file, name) {
+                *file = None;
+            }
+        }
+    }
+
     /// Adds what the settings file says to what flags and environment say.
     ///
     /// # Errors
@@ -122,10 +150,8 @@ impl Settings {
         let pair = |own: (Option<Secret>, Option<PathBuf>), below| if own.0.is_some() || own.1.is_some() { own } else { below };
         let (database_url, database_url_file) = pair((database_url, database_url_file), (file.database_url, file.database_url_file));
         let (token_secret, token_secret_file) = pair((token_secret, token_secret_file), (file.token_secret, file.token_secret_file));
-        let (previous_token_secret, previous_token_secret_file) = pair(
-            (previous_token_secret, previous_token_secret_file),
-            (file.previous_token_secret, file.previous_token_secret_file),
-        );
+        let (previous_token_secret, previous_token_secret_file) =
+            pair((previous_token_secret, previous_token_secret_file), (file.previous_token_secret, file.previous_token_secret_file));
         Self {
             config,
             listen: listen.or(file.listen),
@@ -196,7 +222,8 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<SecretSt
     if given.is_some() {
         return Err(Failure::new(format!("a secret is given both by itself and in the file {}; keep one of them", path.display())));
     }
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::because(format!("the file {} cannot be read", path.display()), &error))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::because(format!("the file {} cannot be read", path.display()), &error))?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).into()))
 }
 
@@ -208,7 +235,8 @@ mod tests {
     fn flags_win_over_the_file_and_the_file_over_the_default() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("settings.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndrain-s = 3\ndatabase-url = \"sqlite://from-file.db\"\nmax-body-bytes = 7\n").unwrap();
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndrain-s = 3\ndatabase-url = \"sqlite://from-file.db\"\nmax-body-bytes = 7\n")
+            .unwrap();
         let flags = Settings { config: Some(path), listen: "127.0.0.1:2".parse().ok(), ..Settings::default() };
         let settings = flags.with_file().unwrap();
         assert_eq!(settings.listen().port(), 2);

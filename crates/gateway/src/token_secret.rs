@@ -31,7 +31,8 @@ fn beside(database: &Path) -> Result<SecretString, Failure> {
     let mut path = database.as_os_str().to_owned();
     path.push(".token-secret");
     let path = PathBuf::from(path);
-    read_or_create(&path).map_err(|error| Failure::because(format!("the token secret in {} cannot be read or made", path.display()), &error))
+    read_or_create(&path)
+        .map_err(|error| Failure::because(format!("the token secret in {} cannot be read or made", path.display()), &error))
 }
 
 fn read_or_create(path: &Path) -> io::Result<SecretString> {

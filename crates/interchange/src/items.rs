@@ -198,9 +198,25 @@ mod tests {
     #[test]
     fn what_is_no_list_of_turns_stays_what_it_is() {
         for other in [
-            "null", "1", "true", r#""text""#, r#""{}""#, "{}", "[1]", "[[]]", "[{}]", r#"[{"foo":1}]"#, r#"[{"userText":5}]"#, r#"[{"by":"robot"}]"#,
-            r#"[{"involveMode":3}]"#, r#"[{"requestedAt":"soon"}]"#, r#"[{"timestamp":1e300}]"#, r#"[{"userText":"a","userSaying":"b"}]"#, r#"[{"no":{}}]"#,
-            r#"[{"userText":"fine"},{"userText":false}]"#, r#""[1""#,
+            "null",
+            "1",
+            "true",
+            r#""text""#,
+            r#""{}""#,
+            "{}",
+            "[1]",
+            "[[]]",
+            "[{}]",
+            r#"[{"foo":1}]"#,
+            r#"[{"userText":5}]"#,
+            r#"[{"by":"robot"}]"#,
+            r#"[{"involveMode":3}]"#,
+            r#"[{"requestedAt":"soon"}]"#,
+            r#"[{"timestamp":1e300}]"#,
+            r#"[{"userText":"a","userSaying":"b"}]"#,
+            r#"[{"no":{}}]"#,
+            r#"[{"userText":"fine"},{"userText":false}]"#,
+            r#""[1""#,
         ] {
             assert_eq!(turns_of(&json(other)), None, "{other}");
         }

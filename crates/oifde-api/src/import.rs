@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io::{self, BufRead};
 
-use calldata_core::{CallId, Caller, Country, Details, DialogType, JsonKind, JsonText, NewSession, Recording, SessionId, Source, Timestamp};
+use calldata_core::{
+    CallId, Caller, Country, Details, DialogType, JsonKind, JsonText, NewSession, Recording, SessionId, Source, Timestamp,
+};
 use calldata_interchange::items::{read_answers, read_turns};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -328,8 +330,14 @@ mod tests {
             (r#"{"logId":"l","callId":"c","callSorId":"u","startTime":"secret"}"#, "startTime must be a whole number"),
             (r#"{"logId":"l","callId":"c","callSorId":"u","endTime":99999999999999999}"#, "endTime must be epoch milliseconds"),
             (r#"{"logId":"l","callId":"c","callSorId":"u","recordDetials":{}}"#, "recordDetials must be an array"),
-            (r#"{"logId":"l","callId":"c","callSorId":"u","recordDetials":[{"userSaying":1}]}"#, "recordDetials item 0 is not readable: userSaying has a value of the wrong kind"),
-            (r#"{"logId":"l","callId":"c","callSorId":"u","qaRecords":[{"createTime":true}]}"#, "qaRecords item 0 is not readable: createTime has a value of the wrong kind"),
+            (
+                r#"{"logId":"l","callId":"c","callSorId":"u","recordDetials":[{"userSaying":1}]}"#,
+                "recordDetials item 0 is not readable: userSaying has a value of the wrong kind",
+            ),
+            (
+                r#"{"logId":"l","callId":"c","callSorId":"u","qaRecords":[{"createTime":true}]}"#,
+                "qaRecords item 0 is not readable: createTime has a value of the wrong kind",
+            ),
             (r#"{"logId":{},"callId":"c","callSorId":"u"}"#, "logId must be a string"),
             ("[]", "not an object"),
         ];

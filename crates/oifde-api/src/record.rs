@@ -1,7 +1,7 @@
 //! From a session to a record (OIF-R1 to OIF-R5).
 
 use calldata_core::fields::object_text;
-use calldata_core::{Answer, DialogType, InvolveMode, JsonText, Recording, Session, Source, Tenant, Timestamp, Turn, TurnSource};
+use calldata_core::{Answer, DialogType, InvolveMode, JsonKind, JsonText, Recording, Session, Source, Tenant, Timestamp, Turn, TurnSource};
 use calldata_interchange::{answers_of, turns_of};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -72,7 +72,9 @@ pub(crate) struct Record {
     #[schema(required, value_type = Option<serde_json::Value>, example = json!(null))]
     business_info: Option<Box<RawValue>>,
     /// A JSON text whose members are all strings: `yugaoFileName`, `locationId`, `recordFileName`; empty when there is no recording.
-    #[schema(example = "{\"yugaoFileName\":\"null\",\"locationId\":\"0\",\"recordFileName\":\"Y:/135/odfsrecord/20220720/1658313131-85918321361224.wav\"}")]
+    #[schema(
+        example = "{\"yugaoFileName\":\"null\",\"locationId\":\"0\",\"recordFileName\":\"Y:/135/odfsrecord/20220720/1658313131-85918321361224.wav\"}"
+    )]
     business_info_str: String,
     /// What was said.
     #[expect(clippy::struct_field_names, reason = "the vendor's name")]
@@ -163,7 +165,7 @@ impl Record {
             start_time,
             end_time: details.ended_at.map(Timestamp::epoch_ms),
             last_update_time,
-            flow_inst_id: details.conversation.map(|conversation| conversation.display().into_owned()).unwrap_or_default(),
+            flow_inst_id: details.conversation.map(flow_inst_id).unwrap_or_default(),
             dialog_type: details.dialog_type.map(dialog_type),
             call_data,
             location_id: details.recording.as_ref().and_then(|recording| recording.pool_node),
@@ -193,6 +195,11 @@ fn call_data(session: &Session) -> Option<String> {
     let fields = details.fields.beside(&[CONTENT]).filter(|(name, value)| !(posted && elsewhere(name, value)));
     let members: Vec<_> = content.chain(fields).collect();
     if members.is_empty() { None } else { Some(object_text(members)) }
+}
+
+/// A conversation that was posted as null is unknown.
+fn flow_inst_id(conversation: JsonText) -> String {
+    if conversation.kind() == JsonKind::Null { String::new() } else { conversation.display().into_owned() }
 }
 
 fn dialog_type(dialog_type: DialogType) -> String {
@@ -253,5 +260,61 @@ impl From<Answer> for QaRecord {
             original_answer: original,
             create_time: created_at.map(Timestamp::epoch_ms),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calldata_core::{CallId, Caller, Country, Details, Fields, SessionId};
+
+    fn session(source: Source, content: Option<&str>, fields: &str) -> Session {
+        let caller = Caller::new("u", Country::GERMANY).unwrap();
+        let mut details = Details::new(CallId::new("c").unwrap(), caller, source);
+        details.content = content.map(|content| JsonText::parse(content).unwrap());
+        details.fields = Fields::parse(fields).unwrap();
+        let received = Timestamp::clamped(0);
+        Session { id: SessionId::new("s").unwrap(), received_first: received, received_last: received, details }
+    }
+
+    #[test]
+    fn call_data_is_content_and_fields_without_what_has_members_of_its_own() {
+        let told = |source, content, fields| call_data(&session(source, content, fields));
+        let turns = r#"{"turns":[{"no":"1"}],"qaRecords":"[]","x":1}"#;
+        assert_eq!(told(Source::Parloa, Some("\"t\""), turns).unwrap(), r#"{"content":"t","x":1}"#);
+        assert_eq!(told(Source::Parloa, None, r#"{"turns":"none","qaRecords":1}"#).unwrap(), r#"{"turns":"none","qaRecords":1}"#);
+        assert_eq!(told(Source::Native, None, turns).unwrap(), turns, "only a post has its turns in a field");
+        assert_eq!(told(Source::Parloa, None, r#"{"turns":[]}"#), None);
+        assert_eq!(told(Source::Native, Some("1"), r#"{"content":2}"#).unwrap(), r#"{"content":1,"input.content":2}"#);
+    }
+
+    #[test]
+    fn oif_r2_the_call_data_of_a_record_is_the_text_that_it_brought() {
+        assert_eq!(call_data(&session(Source::Oifde, Some(r#""any text""#), "{}")).unwrap(), "any text");
+        assert_eq!(call_data(&session(Source::Oifde, None, "{}")), None);
+        assert_eq!(call_data(&session(Source::Oifde, Some("\"t\""), r#"{"x":1}"#)).unwrap(), r#"{"content":"t","x":1}"#);
+    }
+
+    #[test]
+    fn oif_r3_one_known_part_of_a_recording_is_enough() {
+        let known = |file: Option<&str>, location: Option<&str>, announcement: Option<&str>| {
+            let text = |part: Option<&str>| part.map(str::to_owned);
+            business_info_str(&Recording {
+                file: text(file),
+                location_id: text(location),
+                announcement_file: text(announcement),
+                ..Recording::default()
+            })
+        };
+        assert_eq!(known(None, None, None), "");
+        assert_eq!(known(Some("f"), None, None), r#"{"yugaoFileName":"null","locationId":"null","recordFileName":"f"}"#);
+        assert_eq!(known(None, Some("1"), None), r#"{"yugaoFileName":"null","locationId":"1","recordFileName":"null"}"#);
+        assert_eq!(known(None, None, Some("a")), r#"{"yugaoFileName":"a","locationId":"null","recordFileName":"null"}"#);
+    }
+
+    #[test]
+    fn a_conversation_that_was_posted_as_null_is_unknown() {
+        let flow = |text: &str| flow_inst_id(JsonText::parse(text).unwrap());
+        assert_eq!((flow("null").as_str(), flow("\"x\"").as_str(), flow("7").as_str()), ("", "x", "7"));
     }
 }

@@ -146,7 +146,15 @@ mod tests {
         let token = secrets.issue(tenant, &KeyId::new("k").unwrap(), now).unwrap();
         let (claim, signed) = token.strip_prefix(MARK).unwrap().split_once('.').unwrap();
         let other = URL_SAFE_NO_PAD.encode(format!("2.k.{}", 3_600_000));
-        for forged in [String::new(), "cdt1.".into(), format!("cdt1.{other}.{signed}"), format!("cdt1.{claim}."), format!("cdt2.{claim}.{signed}"), token[1..].into(), format!("{token}A")] {
+        for forged in [
+            String::new(),
+            "cdt1.".into(),
+            format!("cdt1.{other}.{signed}"),
+            format!("cdt1.{claim}."),
+            format!("cdt2.{claim}.{signed}"),
+            token[1..].into(),
+            format!("{token}A"),
+        ] {
             assert_eq!(secrets.read(&forged, now), TokenState::NotOurs, "{forged}");
         }
     }

@@ -13,7 +13,7 @@ use crate::speech;
 pub(crate) async fn front(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let query = Query::parse(request.uri().query());
     let method = request.method().clone();
-    if matches!(method, Method::GET | Method::POST) && query.get("parloa-health-check").is_some() {
+    if matches!(method, Method::GET | Method::HEAD | Method::POST) && query.get("parloa-health-check").is_some() {
         return ().into_response();
     }
     // PAR-P8; a fetch that waits is given the time it asked for on top.

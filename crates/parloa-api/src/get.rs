@@ -215,7 +215,8 @@ mod tests {
 
     fn parse(query: &str) -> Result<(String, String, u64, u64), Reason> {
         let query = Query::parse(Some(query));
-        Fetch::parse(&query, Country::GERMANY).map(|f| (f.callid.to_owned(), f.caller.as_str().to_owned(), f.time_limit_s, f.wait.as_secs()))
+        Fetch::parse(&query, Country::GERMANY)
+            .map(|f| (f.callid.to_owned(), f.caller.as_str().to_owned(), f.time_limit_s, f.wait.as_secs()))
     }
 
     #[test]
@@ -233,7 +234,11 @@ mod tests {
         assert_eq!(parse("caller=&callid=c"), Err(Reason::Missing("caller")));
         assert_eq!(parse("caller=x&wait=y"), Err(Reason::Missing("callid")));
         for bad in ["-1", "1.5", "abc", "+5", " 5", "1e3", "0x1"] {
-            assert_eq!(parse(&format!("caller=x&callid=c&timeLimit={}", bad.replace('+', "%2B"))), Err(Reason::Invalid("timeLimit")), "{bad}");
+            assert_eq!(
+                parse(&format!("caller=x&callid=c&timeLimit={}", bad.replace('+', "%2B"))),
+                Err(Reason::Invalid("timeLimit")),
+                "{bad}"
+            );
         }
         for bad in ["31", "-1", "x", "99999999999999999999999"] {
             assert_eq!(parse(&format!("caller=x&callid=c&wait={bad}")), Err(Reason::Invalid("wait")), "{bad}");
@@ -248,7 +253,13 @@ mod tests {
         let headers = reasons.map(Reason::to_header);
         assert_eq!(
             headers,
-            ["no-such-call", "caller-mismatch", "older-than-time-limit; age=61", "missing-parameter; name=caller", "invalid-parameter; name=wait"]
+            [
+                "no-such-call",
+                "caller-mismatch",
+                "older-than-time-limit; age=61",
+                "missing-parameter; name=caller",
+                "invalid-parameter; name=wait"
+            ]
         );
     }
 }

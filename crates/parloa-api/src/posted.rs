@@ -143,8 +143,15 @@ mod tests {
     fn par_p2_required_fields_are_text_or_numbers() {
         let missing = Err("Required Attributes: callid, callerid".to_owned());
         for input in [
-            r#"{"callid":"c"}"#, r#"{"callerid":"x"}"#, r#"{"callid":"","callerid":"x"}"#, r#"{"callid":null,"callerid":"x"}"#,
-            r#"{"callid":true,"callerid":"x"}"#, r#"{"callid":{},"callerid":"x"}"#, r#"{"callid":"c","callerid":[]}"#, r#"{"whichCall":"c","callerid":"x"}"#, "{}",
+            r#"{"callid":"c"}"#,
+            r#"{"callerid":"x"}"#,
+            r#"{"callid":"","callerid":"x"}"#,
+            r#"{"callid":null,"callerid":"x"}"#,
+            r#"{"callid":true,"callerid":"x"}"#,
+            r#"{"callid":{},"callerid":"x"}"#,
+            r#"{"callid":"c","callerid":[]}"#,
+            r#"{"whichCall":"c","callerid":"x"}"#,
+            "{}",
         ] {
             assert_eq!(parse(&format!(r#"{{"input":{input}}}"#)), missing, "{input}");
         }
@@ -218,7 +225,10 @@ mod tests {
         assert!(other.turns.is_empty() && other.answers.is_empty());
         assert_eq!(other.fields.iter().count(), 6);
         let both = with(r#","ctiCallId":"a","cticallid":"","calledNumber":"b","callednumber":null,"endTime":0,"endtime":"x""#).unwrap();
-        assert_eq!((both.cti_call_id.as_deref(), both.called_number.as_deref(), both.ended_at.map(Timestamp::epoch_ms)), (Some("a"), Some("b"), Some(0)));
+        assert_eq!(
+            (both.cti_call_id.as_deref(), both.called_number.as_deref(), both.ended_at.map(Timestamp::epoch_ms)),
+            (Some("a"), Some("b"), Some(0))
+        );
     }
 
     #[test]

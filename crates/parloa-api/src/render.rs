@@ -113,13 +113,7 @@ struct Row {
 /// The rows for people: five that are always there, `undefined` where nothing was posted, then all further fields (PAR-G5, PAR-G7).
 fn rows(record: &Record, style: &Style) -> Vec<Row> {
     let shown = |value: &Option<JsonText>| value.as_ref().map_or("undefined".into(), |value| value.display().into_owned());
-    let values = [
-        record.caller.clone(),
-        date(record, style),
-        shown(&record.content),
-        record.callid.clone(),
-        shown(&record.conversationid),
-    ];
+    let values = [record.caller.clone(), date(record, style), shown(&record.content), record.callid.clone(), shown(&record.conversationid)];
     let fixed = style.language.labels().into_iter().zip(values).map(|(label, value)| Row { label: label.to_owned(), value });
     let more = record.more.iter().map(|(name, value)| Row { label: name.clone(), value: value.display().into_owned() });
     fixed.chain(more).collect()
@@ -169,7 +163,10 @@ pub(crate) mod tests {
     #[test]
     fn par_g12_content_types() {
         let types = [Format::Json, Format::Xml, Format::Html, Format::Text].map(Format::content_type);
-        assert_eq!(types, ["application/json; charset=utf-8", "application/xml; charset=utf-8", "text/html; charset=utf-8", "text/plain; charset=utf-8"]);
+        assert_eq!(
+            types,
+            ["application/json; charset=utf-8", "application/xml; charset=utf-8", "text/html; charset=utf-8", "text/plain; charset=utf-8"]
+        );
     }
 
     #[test]

@@ -7,13 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
 use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
     SqliteTransactionMode, TransactionOptions, TransactionTrait,
 };
+use secrecy::{ExposeSecret, SecretString};
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -150,7 +150,8 @@ impl Database {
 
     /// Begins a transaction that writes. On SQLite it takes the write lock at once: one that took it later could not wait for it.
     pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let options = TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
+        let options =
+            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
         self.writer.begin_with_options(options).await
     }
 
@@ -222,7 +223,11 @@ async fn check_sqlite(connection: &DatabaseConnection) -> Result<(), OpenError> 
 async fn read_one(connection: &DatabaseConnection, statement: &str) -> Result<String, OpenError> {
     let statement = sea_orm::Statement::from_string(connection.get_database_backend(), statement);
     let row = connection.query_one_raw(statement).await.map_err(OpenError::Unreachable)?;
-    row.and_then(|row| row.try_get("", "found").ok()).ok_or(OpenError::Setting { setting: "pragma", found: "nothing".into(), needed: "an answer" })
+    row.and_then(|row| row.try_get("", "found").ok()).ok_or(OpenError::Setting {
+        setting: "pragma",
+        found: "nothing".into(),
+        needed: "an answer",
+    })
 }
 
 pub(crate) async fn postgres(url: &SecretString, connections: u32) -> Result<DatabaseConnection, OpenError> {

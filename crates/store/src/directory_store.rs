@@ -6,10 +6,7 @@ use calldata_core::port::DirectoryContents;
 use calldata_core::tenant::Retention;
 use calldata_core::{Country, DirectoryStore, KeyId, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter,
-    QueryOrder,
-};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
 
 use crate::Database;
 use crate::entity::{access_key, directory, session, tenant};
@@ -28,8 +25,7 @@ impl DirectoryStore for Database {
         let snapshot = self.begin_snapshot().await.map_err(of_statement)?;
         let version = version(&snapshot).await?;
         let tenants = tenant::Entity::find().order_by_asc(tenant::Column::ClientId).all(&snapshot).await.map_err(of_statement)?;
-        let keys =
-            access_key::Entity::find().filter(access_key::Column::RevokedAt.is_null()).all(&snapshot).await.map_err(of_statement)?;
+        let keys = access_key::Entity::find().filter(access_key::Column::RevokedAt.is_null()).all(&snapshot).await.map_err(of_statement)?;
         snapshot.commit().await.map_err(of_statement)?;
         Ok(DirectoryContents {
             version,
@@ -41,7 +37,10 @@ impl DirectoryStore for Database {
     async fn create_tenant(&self, new: &Tenant) -> Result<(), StoreError> {
         let transaction = self.begin().await.map_err(of_statement)?;
         let row = of_tenant(new).into_active_model();
-        tenant::Entity::insert(row).exec_without_returning(&transaction).await.map_err(|error| taken(of_statement(error), "the client id or tenant id"))?;
+        tenant::Entity::insert(row)
+            .exec_without_returning(&transaction)
+            .await
+            .map_err(|error| taken(of_statement(error), "the client id or tenant id"))?;
         bump(transaction).await
     }
 
@@ -87,7 +86,10 @@ impl DirectoryStore for Database {
     async fn create_key(&self, key: &AccessKey) -> Result<(), StoreError> {
         let transaction = self.begin().await.map_err(of_statement)?;
         let row = of_key(key).into_active_model();
-        access_key::Entity::insert(row).exec_without_returning(&transaction).await.map_err(|error| taken(of_statement(error), "the secret"))?;
+        access_key::Entity::insert(row)
+            .exec_without_returning(&transaction)
+            .await
+            .map_err(|error| taken(of_statement(error), "the secret"))?;
         bump(transaction).await
     }
 
@@ -169,7 +171,8 @@ async fn version(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
 /// Tells every instance that something changed, and commits.
 async fn bump(transaction: DatabaseTransaction) -> Result<(), StoreError> {
     let next = Expr::col(directory::Column::Version).add(1);
-    let bump = Query::update().table(directory::Entity).value(directory::Column::Version, next).and_where(directory::Column::Id.eq(1)).take();
+    let bump =
+        Query::update().table(directory::Entity).value(directory::Column::Version, next).and_where(directory::Column::Id.eq(1)).take();
     transaction.execute(&bump).await.map_err(of_statement)?;
     transaction.commit().await.map_err(of_commit)
 }

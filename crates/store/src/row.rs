@@ -2,8 +2,8 @@
 
 use calldata_core::port::{Same, Write};
 use calldata_core::{
-    Answer, CallId, Caller, CallerKey, Details, DialogType, Fields, InvolveMode, JsonText, Recording, Session, SessionId, Source, StoreError,
-    Timestamp, Turn, TurnSource,
+    Answer, CallId, Caller, CallerKey, Details, DialogType, Fields, InvolveMode, JsonText, Recording, Session, SessionId, Source,
+    StoreError, Timestamp, Turn, TurnSource,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

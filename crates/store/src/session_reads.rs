@@ -1,10 +1,8 @@
 //! Queries for sessions. Each is one range of an index that the tenant leads.
 
-use calldata_core::port::{HistoryPage, HistoryQuery, StoredCaller};
-use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, StoreError, TenantId};
-use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-};
+use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, StoredCaller};
+use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, StoreError, TenantId, Timestamp};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::Database;
 use crate::entity::session::{Column, Entity};
@@ -43,6 +41,38 @@ pub(crate) async fn has_call(database: &Database, scope: Scope, call: &CallId) -
         .await
         .map_err(of_statement)?;
     Ok(found.is_some())
+}
+
+/// One range of the index for each of them.
+pub(crate) async fn last_receipts(database: &Database, awaited: &[Awaited]) -> Result<Vec<(Awaited, Timestamp)>, StoreError> {
+    let any = awaited.iter().filter(|awaited| !holds_nul(&awaited.caller)).fold(Condition::any(), |any, awaited| {
+        let one = Condition::all()
+            .add(Column::TenantId.eq(awaited.tenant.number()))
+            .add(Column::CallId.eq(awaited.call.as_str()))
+            .add(Column::CallerKey.eq(awaited.caller.as_str()));
+        any.add(one)
+    });
+    if any.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64, String, String, i64)> = Entity::find()
+        .select_only()
+        .columns([Column::TenantId, Column::CallId, Column::CallerKey])
+        .column_as(Column::ReceivedLast.max(), "received_last")
+        .filter(any)
+        .group_by(Column::TenantId)
+        .group_by(Column::CallId)
+        .group_by(Column::CallerKey)
+        .into_tuple()
+        .all(database.readers())
+        .await
+        .map_err(of_statement)?;
+    let receipts = rows.into_iter().map(|(tenant, call, caller, received)| {
+        let call = CallId::new(&call).map_err(|_| Unreadable { table: "session", column: "call_id" })?;
+        let awaited = Awaited { tenant: TenantId::from_number(tenant), call, caller: CallerKey::known(caller) };
+        Ok((awaited, Timestamp::clamped(received)))
+    });
+    receipts.collect()
 }
 
 /// Total and page are of one moment, so that they agree with each other.

@@ -1,8 +1,8 @@
 //! The port of sessions.
 
 use async_trait::async_trait;
-use calldata_core::port::{HistoryPage, HistoryQuery, StoredCaller, Write, Written};
-use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId};
+use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, StoredCaller, Write, Written};
+use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 
 use crate::{Database, session_reads, session_writes};
 
@@ -18,6 +18,10 @@ impl SessionStore for Database {
 
     async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
         session_reads::has_call(self, scope, call).await
+    }
+
+    async fn last_receipts(&self, awaited: &[Awaited]) -> Result<Vec<(Awaited, Timestamp)>, StoreError> {
+        session_reads::last_receipts(self, awaited).await
     }
 
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {

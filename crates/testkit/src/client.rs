@@ -48,7 +48,8 @@ impl Client {
         }
         let response = request.send().await.expect("the gateway answers");
         let headers = response.headers().iter();
-        let headers = headers.map(|(name, value)| (name.as_str().to_owned(), value.to_str().expect("headers are text").to_owned())).collect();
+        let headers =
+            headers.map(|(name, value)| (name.as_str().to_owned(), value.to_str().expect("headers are text").to_owned())).collect();
         let status = response.status().as_u16();
         let body = response.bytes().await.expect("the answer is whole").to_vec();
         let answer = Answer { status, headers, body };

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -109,9 +109,22 @@ impl Place {
         let mut child = self.command(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         // A command that does not read its input may be gone already.
         let _ = child.stdin.take().expect("standard input is a pipe").write_all(input.as_bytes());
-        let output = child.wait_with_output().expect("the program ends");
-        let text = |bytes| String::from_utf8(bytes).expect("what is printed is text");
-        Ended { status: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        let read = |mut from: Box<dyn Read + Send>| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                from.read_to_string(&mut text).map(|_| text).expect("what is printed is text")
+            })
+        };
+        let out = read(Box::new(child.stdout.take().expect("standard output is a pipe")));
+        let err = read(Box::new(child.stderr.take().expect("standard error is a pipe")));
+        let status = wait_for(&mut child);
+        if status.is_none() {
+            // It is a child of ours, and the test fails in the next line.
+            let _ = child.kill();
+        }
+        let (out, err) = (out.join().expect("it was read"), err.join().expect("it was read"));
+        let status = status.unwrap_or_else(|| unreachable!("{arguments:?} does not end: {out}{err}"));
+        Ended { status: status.code(), out, err }
     }
 
     /// Starts `serve` on a free port; further arguments are passed on.
@@ -238,18 +251,23 @@ impl Served {
     pub fn stop(mut self) -> String {
         let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
         assert!(sent.expect("a shell starts").success(), "the process is gone already");
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("the process is a child of ours") {
-                break status;
-            }
-            assert!(began.elapsed() < PATIENCE, "the program does not stop");
-            std::thread::sleep(PAUSE);
-        };
+        let status = wait_for(&mut self.child).expect("the program stops when it is asked to");
         let log = std::fs::read_to_string(&self.log).expect("the log can be read");
         assert_eq!(status.code(), Some(0), "{log}");
         log
     }
+}
+
+/// How a child ended; none where it does not within a minute.
+fn wait_for(child: &mut Child) -> Option<ExitStatus> {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait().expect("the process is a child of ours") {
+            return Some(status);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    None
 }
 
 impl Drop for Served {

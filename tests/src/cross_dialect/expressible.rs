@@ -79,8 +79,10 @@ fn the_table_of_what_crosses_is_true() {
         assert!(gateway.sessions().import(&account.tenant, vec![session]).await.remove(0).is_ok());
         let fetched = account.get("caller=030%201234567&callid=mark-call&timeLimit=99999999").await;
         let record = account.history(r#""callId":"mark-call""#).await;
-        let mut seen: BTreeMap<_, _> =
-            FACTS.iter().map(|fact| (fact.id.to_owned(), (fetched.text().contains(fact.parloa), record.text().contains(fact.oifde)))).collect();
+        let mut seen: BTreeMap<_, _> = FACTS
+            .iter()
+            .map(|fact| (fact.id.to_owned(), (fetched.text().contains(fact.parloa), record.text().contains(fact.oifde))))
+            .collect();
 
         // Only a record of the other system tells a calling number apart.
         let other = r#"{"logId":"x","callId":"other","callSorId":"u","callingNumber":"mark-calling"}"#;

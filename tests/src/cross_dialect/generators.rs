@@ -7,8 +7,24 @@ use proptest::prelude::*;
 
 /// Names that mean something in one of the dialects, or collide with what means something.
 const KNOWN_NAMES: [&str; 18] = [
-    "caller", "input.caller", "input.input.caller", "callerId", "content", "input.content", "conversationid", "conversationId", "intent", "turns",
-    "qaRecords", "cticallid", "ctiCallId", "calledNumber", "endtime", "logId", "error", "",
+    "caller",
+    "input.caller",
+    "input.input.caller",
+    "callerId",
+    "content",
+    "input.content",
+    "conversationid",
+    "conversationId",
+    "intent",
+    "turns",
+    "qaRecords",
+    "cticallid",
+    "ctiCallId",
+    "calledNumber",
+    "endtime",
+    "logId",
+    "error",
+    "",
 ];
 
 /// A text of a few characters from anywhere.
@@ -27,7 +43,9 @@ pub(super) fn text() -> impl Strategy<Value = String> {
 
 /// A text that can be an identifier.
 pub(super) fn identifier() -> impl Strategy<Value = String> {
-    text().prop_map(|text| text.replace('\0', "").chars().take(60).collect::<String>()).prop_filter("an identifier is not empty", |text| !text.is_empty())
+    text()
+        .prop_map(|text| text.replace('\0', "").chars().take(60).collect::<String>())
+        .prop_filter("an identifier is not empty", |text| !text.is_empty())
 }
 
 /// A caller: a number in some spelling, or an id.
@@ -43,17 +61,14 @@ pub(super) fn json() -> impl Strategy<Value = JsonText> {
 
 fn json_text() -> impl Strategy<Value = String> {
     let string = text().prop_map(|text| JsonText::string(&text).as_str().to_owned());
-    let number = prop_oneof![
-        "-?[1-9][0-9]{0,35}",
-        "-?(0|[1-9][0-9]{0,10})\\.[0-9]{1,30}",
-        "[1-9]\\.[0-9]{1,3}[eE][+-]?[0-9]{1,2}",
-    ];
+    let number = prop_oneof!["-?[1-9][0-9]{0,35}", "-?(0|[1-9][0-9]{0,10})\\.[0-9]{1,30}", "[1-9]\\.[0-9]{1,3}[eE][+-]?[0-9]{1,2}",];
     let leaf = prop_oneof![4 => string, 2 => number, 1 => prop::sample::select(vec!["null", "true", "false", "0", "-0", "\"\"", "\"\\u0041\\/\""]).prop_map(str::to_owned)];
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
             vec((text(), inner), 0..4).prop_map(|members| {
-                let members: Vec<_> = members.into_iter().map(|(name, value)| format!("{}:{value}", JsonText::string(&name).as_str())).collect();
+                let members: Vec<_> =
+                    members.into_iter().map(|(name, value)| format!("{}:{value}", JsonText::string(&name).as_str())).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]

@@ -25,18 +25,20 @@ pub(super) async fn run(settings: &Settings, data: Option<PathBuf>) -> Result<()
         None => Some(tempfile::tempdir().map_err(|error| Failure::because("a temporary folder cannot be made; see --data", &error))?),
     };
     let folder = data.or_else(|| temporary.as_ref().map(|folder| folder.path().to_owned())).unwrap_or_default();
-    std::fs::create_dir_all(&folder).map_err(|error| Failure::because(format!("the folder {} cannot be made", folder.display()), &error))?;
-    let url = Url::parse(&format!("sqlite://{}", folder.join("calldata.db").display())).map_err(|error| Failure::because("--data", &error))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Failure::because(format!("the folder {} cannot be made", folder.display()), &error))?;
+    let url =
+        Url::parse(&format!("sqlite://{}", folder.join("calldata.db").display())).map_err(|error| Failure::because("--data", &error))?;
     let database = open_as_it_is(&url).await?;
     migrate::migrate(&database, Direction::Up).await?;
     let secret = key::new_secret();
     give_tenant(&database, &secret).await?;
     let (app, listener) = prepare(settings, database.clone(), &url).await?;
     load_samples(&app, &database).await?;
-    announce(&listener)?;
+    let stop = announce(&listener)?;
     let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
     output::line(&instructions(&format!("http://{address}"), secret.expose_secret()))?;
-    serve(settings, &app, listener).await
+    serve(settings, &app, listener, stop).await
 }
 
 /// The demo tenant, new or of an earlier demo, with one more key.

@@ -11,7 +11,11 @@ pub(super) fn run(folder: &Path, check: bool) -> Result<(), Failure> {
         if check {
             let committed = std::fs::read_to_string(&path).unwrap_or_default();
             if committed != text {
-                return Err(Failure::new(format!("{} is out of date; run calldata-gateway openapi --out {}", path.display(), folder.display())));
+                return Err(Failure::new(format!(
+                    "{} is out of date; run calldata-gateway openapi --out {}",
+                    path.display(),
+                    folder.display()
+                )));
             }
             continue;
         }

@@ -12,27 +12,36 @@ use crate::{Failure, output, server};
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     let (database, url) = open(settings).await?;
     let (app, listener) = prepare(settings, database, &url).await?;
-    announce(&listener)?;
-    serve(settings, &app, listener).await
+    let stop = announce(&listener)?;
+    serve(settings, &app, listener, stop).await
 }
 
 /// Everything that can fail before the first request.
 pub(super) async fn prepare(settings: &Settings, database: Database, url: &Url) -> Result<(App, TcpListener), Failure> {
     let secrets = token_secrets(settings, url)?;
     let app = App::new(database, clock(), settings.limits(), secrets).await;
-    let app = app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;
+    let app =
+        app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;
     let address = settings.listen();
     let listener = TcpListener::bind(address).await;
     Ok((app, listener.map_err(|error| Failure::because(format!("cannot listen on {address}; see --listen"), &error))?))
 }
 
-/// Says where the service answers, which it does from now on.
-pub(super) fn announce(listener: &TcpListener) -> Result<(), Failure> {
+/// Says where the service answers, which it does from now on; what is returned completes when it is asked to stop. Whoever reads the
+/// line may ask for that at once.
+pub(super) fn announce(listener: &TcpListener) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+    let stop = server::asked_to_stop().map_err(|error| Failure::because("SIGTERM cannot be heard", &error))?;
     let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
-    output::line(&format!("listening on http://{address}"))
+    output::line(&format!("listening on http://{address}"))?;
+    Ok(stop)
 }
 
-pub(super) async fn serve(settings: &Settings, app: &App, listener: TcpListener) -> Result<(), Failure> {
-    let served = server::serve(app, listener, settings.drain(), server::asked_to_stop()).await;
+pub(super) async fn serve(
+    settings: &Settings,
+    app: &App,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
+    let served = server::serve(app, listener, settings.drain(), stop).await;
     served.map_err(|error| Failure::because("serving failed", &error))
 }

@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn par_g5_names_and_values_are_escaped() {
-        let page = record(&with_fields(&[("<b a='x'>", r#""<script>&\"'\u0000--></td>""#)]), &style(Format::Html, Language::English)).unwrap();
+        let page =
+            record(&with_fields(&[("<b a='x'>", r#""<script>&\"'\u0000--></td>""#)]), &style(Format::Html, Language::English)).unwrap();
         assert!(!page.contains("<b a") && !page.contains("<script") && !page.contains('\0') && page.matches("-->").count() == 1, "{page}");
         assert!(page.contains("&lt;script&gt;&amp;&quot;&#x27;\u{fffd}--&gt;&lt;&#x2f;td&gt;"), "{page}");
         assert_eq!(page.matches("<tr>").count(), 6);

@@ -28,9 +28,15 @@ mod tests {
     #[test]
     fn par_g7_the_rows_of_the_html_in_the_asked_language() {
         let german = record(&documented(), &style(Format::Text, Language::German));
-        assert_eq!(german, "Telefonnummer: +111111111\nDatum: 27.02.2024 13:16:23\nInhalt: Postman tests\nAnruf-ID: 145644644ff\nParloa-ID: undefined\n");
+        assert_eq!(
+            german,
+            "Telefonnummer: +111111111\nDatum: 27.02.2024 13:16:23\nInhalt: Postman tests\nAnruf-ID: 145644644ff\nParloa-ID: undefined\n"
+        );
         let english = record(&documented(), &style(Format::Text, Language::English));
-        assert_eq!(english, "Phone number: +111111111\nDate: 2024-02-27T12:16:23.926Z\nContent: Postman tests\nCall ID: 145644644ff\nParloa-ID: undefined\n");
+        assert_eq!(
+            english,
+            "Phone number: +111111111\nDate: 2024-02-27T12:16:23.926Z\nContent: Postman tests\nCall ID: 145644644ff\nParloa-ID: undefined\n"
+        );
         assert_eq!(miss(), "error: no result found\n");
     }
 

@@ -1,0 +1,116 @@
+//! Settings: a flag wins over the environment, the environment over the file.
+
+use calldata_testkit::program::Place;
+
+use super::{create_tenant, gettoken, history};
+
+/// The databases that a command makes.
+fn databases(place: &Place) -> Vec<String> {
+    let entries = std::fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = entries.filter(|name| name.ends_with(".db")).collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn without_settings_the_database_is_a_file_where_one_stands() {
+    let place = Place::new();
+    place.run(&["tenant", "list"]).fine();
+    assert_eq!(databases(&place), ["calldata.db"]);
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_the_environment_over_the_file() {
+    let place = Place::new();
+    place.write("calldata.toml", "database-url = \"sqlite://of-file.db\"\n");
+    place.run(&["tenant", "list"]).fine();
+    assert_eq!(databases(&place), ["of-file.db"]);
+    let place = place.with("CALLDATA_DATABASE_URL", "sqlite://of-environment.db");
+    place.run(&["tenant", "list"]).fine();
+    assert_eq!(databases(&place), ["of-environment.db", "of-file.db"]);
+    place.run(&["tenant", "list", "--database-url", "sqlite://of-flag.db"]).fine();
+    assert_eq!(databases(&place), ["of-environment.db", "of-file.db", "of-flag.db"]);
+}
+
+#[test]
+fn the_address_follows_the_same_order() {
+    let taken = [(); 3].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [of_file, of_environment, of_flag] = taken.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+    let place = Place::new();
+    place.write("calldata.toml", format!("listen = \"{of_file}\"\n"));
+    assert!(place.run(&["serve"]).failure().contains(&of_file));
+    let place = place.with("CALLDATA_LISTEN", &of_environment);
+    assert!(place.run(&["serve"]).failure().contains(&of_environment));
+    assert!(place.run(&["serve", "--listen", &of_flag]).failure().contains(&of_flag));
+}
+
+#[test]
+fn a_settings_file_may_have_another_name_and_must_say_what_is_known() {
+    let place = Place::new();
+    place.write("other.toml", "database-url = \"sqlite://of-other.db\"\n");
+    place.run(&["tenant", "list", "--config", "other.toml"]).fine();
+    let place = place.with("CALLDATA_CONFIG", "other.toml");
+    place.run(&["tenant", "list"]).fine();
+    assert_eq!(databases(&place), ["of-other.db"]);
+    for wrong in ["token-secrets = \"hush\"", "listen = \"hush\"", "token-secret = [\"hush\"]", "hush"] {
+        place.write("other.toml", format!("log = \"info\"\n{wrong}\n"));
+        let failure = place.run(&["tenant", "list"]).failure();
+        assert!(failure.contains("other.toml, line 2") && !failure.contains("hush\""), "{wrong}: {failure}");
+    }
+}
+
+#[test]
+fn secrets_may_be_in_files_whose_names_follow_the_same_order() {
+    let place = Place::new();
+    place.write("url", "sqlite://of-secret-file.db\n");
+    place.run(&["tenant", "list", "--database-url-file", "url"]).fine();
+    assert_eq!(databases(&place), ["of-secret-file.db"]);
+
+    place.write("calldata.toml", "database-url = \"sqlite://of-file.db\"\n");
+    place.write("url", "sqlite://of-environment.db\r\n");
+    let place = place.with("CALLDATA_DATABASE_URL_FILE", "url");
+    place.run(&["tenant", "list"]).fine();
+    assert_eq!(databases(&place), ["of-environment.db", "of-secret-file.db"], "the environment hides the file's");
+    place.run(&["tenant", "list", "--database-url", "sqlite://of-flag.db"]).fine();
+    assert_eq!(databases(&place), ["of-environment.db", "of-flag.db", "of-secret-file.db"], "a flag hides the environment's");
+
+    place.write("url", "sqlite://of-flag-file.db\n");
+    let place = place.without("CALLDATA_DATABASE_URL_FILE").with("CALLDATA_DATABASE_URL", "sqlite://hidden.db");
+    place.run(&["tenant", "list", "--database-url-file", "url"]).fine();
+    assert_eq!(databases(&place), ["of-environment.db", "of-flag-file.db", "of-flag.db", "of-secret-file.db"]);
+    let both = place.with("CALLDATA_DATABASE_URL_FILE", "url").run(&["tenant", "list"]).failure();
+    assert!(both.contains("keep one"), "both at one place contradict each other: {both}");
+}
+
+#[tokio::test]
+async fn oif_a2_the_token_secret_can_be_rotated() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = super::create_key(&place, "c", &[]);
+    let (old, new) = ("o".repeat(32), "n".repeat(32));
+    place.write("old", format!("{old}\n"));
+    let served = place.serve(&["--token-secret-file", "old"]);
+    let token = gettoken(&served.client(), "c", &key).await["authToken"].as_str().unwrap().to_owned();
+    served.stop();
+    let place = place.with("CALLDATA_TOKEN_SECRET", &new);
+    for (previous, code) in
+        [(&["--previous-token-secret", old.as_str()][..], 0), (&["--previous-token-secret-file", "old"], 0), (&[], 900_002)]
+    {
+        let served = place.serve(previous);
+        assert_eq!(history(&served.client(), "c", &token, r#""callId":"x""#).await["errorCode"], code, "{previous:?}");
+        served.stop();
+    }
+}
+
+#[tokio::test]
+async fn limits_are_settings_too() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = super::create_key(&place, "c", &[]);
+    let input = format!(r#"{{"callid":"call","callerid":"u","content":"{}"}}"#, "x".repeat(500));
+    for (limit, status) in [("400", 413), ("4000", 200)] {
+        let served = place.serve(&["--max-body-bytes", limit]);
+        assert_eq!(super::post(&served.client(), "c", &key, &input).await.status, status, "{limit}");
+        served.stop();
+    }
+}

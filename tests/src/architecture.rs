@@ -15,7 +15,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("oifde-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     ("calldata-gateway", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"]),
     ("calldata-testkit", &["calldata-core", "calldata-gateway", "calldata-http", "calldata-store", "oifde-api"]),
-    ("calldata-tests", &["calldata-core", "calldata-interchange", "calldata-store", "calldata-testkit", "oifde-api"]),
+    ("calldata-tests", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "calldata-testkit", "oifde-api"]),
 ];
 
 /// Libraries that belong in certain rooms.

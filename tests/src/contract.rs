@@ -1,5 +1,7 @@
 //! The two dialects, statement by statement (docs/contract.md).
 
+mod oifde_lock;
+mod oifde_pages;
 mod oifde_query;
 mod oifde_record;
 mod oifde_tokens;

@@ -79,9 +79,10 @@ impl fmt::Debug for CallerKey {
     }
 }
 
-/// The international form of a phone number, `None` for what is not one.
+/// The international form of a phone number, the bare digits of a number that is none; `None` for everything else.
 fn number_of(spelling: &str, country: Country) -> Option<String> {
-    let text = restore_plus(without_scheme(spelling));
+    let inner = spelling.trim().strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(spelling);
+    let text = restore_plus(without_scheme(inner));
     let text = text.trim();
     let (international, rest) = match text.strip_prefix('+') {
         Some(rest) => (true, rest),
@@ -95,9 +96,10 @@ fn number_of(spelling: &str, country: Country) -> Option<String> {
         return Some(format!("+{digits}"));
     }
     if let Some(after) = digits.strip_prefix("00") {
-        return after.starts_with(|c: char| c != '0').then(|| format!("+{after}"));
+        return Some(if after.starts_with(|c: char| c != '0') { format!("+{after}") } else { digits });
     }
-    local_number(&digits, country)
+    // A short number, or one that is not of this country: its digits are what is compared.
+    Some(local_number(&digits, country).unwrap_or(digits))
 }
 
 /// A number without `+` or `00`, by the three rules of PAR-N1 in their order.
@@ -158,7 +160,7 @@ fn without_scheme(text: &str) -> &str {
         if let Some((head, rest)) = trimmed.split_at_checked(scheme.len())
             && head.eq_ignore_ascii_case(scheme)
         {
-            return rest.split(['@', ';', '?']).next().unwrap_or(rest);
+            return rest.split(['@', ';', '?', ':']).next().unwrap_or(rest);
         }
     }
     text
@@ -219,7 +221,9 @@ mod tests {
         for exact in ["10086", "110", "112", "0", "00", "000", "0000123", "899149138753490944", "user-12345", "123456"] {
             assert_eq!(key(exact, "CH"), exact, "{exact}");
         }
-        assert_eq!(key("1 10", "DE"), "1 10", "exactly, separators included");
+        for same in ["116117", "116 117", "116-117", "(116) 117", "  116117 ", "tel:116117", "sip:116117@host"] {
+            assert_eq!(key(same, "DE"), "116117", "separators fall away: {same}");
+        }
     }
 
     #[test]
@@ -252,6 +256,8 @@ mod tests {
             "tel:+4930123456;ext=5",
             "sip:030123456@host",
             "sip:%2B4930123456@host",
+            "<sip:+4930123456@host>",
+            "sip:+4930123456:secret@host",
         ] {
             assert_eq!(key(same, "DE"), "+4930123456", "{same}");
         }

@@ -282,6 +282,9 @@ mod tests {
         }
         assert_eq!(JsonText::parse(r#""\ud83d\ude00""#).unwrap().as_string().unwrap(), "😀");
         assert!(JsonText::parse(r#""\\ud800""#).is_ok(), "an escaped backslash is no surrogate");
+        assert!(JsonText::parse(r#""\n\"\\dc00""#).is_ok());
+        assert_eq!(JsonText::parse(r#""\ud83d!udc00!""#), Err(JsonTextError::UnpairedSurrogate));
+        assert_eq!(JsonText::parse(r#""\ud83d\\dc00!""#), Err(JsonTextError::UnpairedSurrogate));
     }
 
     #[test]
@@ -290,6 +293,8 @@ mod tests {
         assert!(JsonText::parse(&nested(MAX_DEPTH)).is_ok());
         assert_eq!(JsonText::parse(&nested(MAX_DEPTH + 1)), Err(JsonTextError::TooDeep));
         assert_eq!(JsonText::parse(&nested(5_000)), Err(JsonTextError::TooDeep));
+        let wide = format!("[{}{{}}]", "[[]],{\"a\":{}},".repeat(MAX_DEPTH));
+        assert!(JsonText::parse(&wide).is_ok(), "many side by side are not deep");
     }
 
     #[test]

@@ -137,6 +137,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The sessions that match, and how many they are in all.
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError>;
 
+    /// Deletes up to `limit` sessions that were first received at this moment or before; returns how many.
+    async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError>;
+
     /// Callers of up to `limit` sessions after `after`, by identifier, expired ones included.
     async fn callers(&self, tenant: TenantId, after: Option<&SessionId>, limit: u64) -> Result<Vec<StoredCaller>, StoreError>;
 

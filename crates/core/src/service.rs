@@ -11,7 +11,7 @@ use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Wri
 use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
 
-/// How many callers are rewritten at a time.
+/// How many sessions are rewritten or deleted at a time.
 const REWRITE_BATCH: u64 = 500;
 /// How often waiters are looked for elsewhere.
 const WATCH_INTERVAL: Duration = Duration::from_millis(400);
@@ -169,6 +169,20 @@ impl Sessions {
         }
     }
 
+    /// Deletes a tenant's sessions that have expired once for all (PAR-G10). Returns how many there were.
+    ///
+    /// # Errors
+    /// When the store could not; what was deleted until then is gone, and doing it again is safe.
+    pub async fn delete_expired_once(&self, tenant: &Tenant) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            match self.store.delete_received_until(tenant.id, tenant.expired_until, REWRITE_BATCH).await? {
+                0 => return Ok(deleted),
+                some => deleted += some,
+            }
+        }
+    }
+
     /// Looks for what other instances stored while somebody waits for it here, until the task is dropped (PAR-G11). All who wait
     /// share a look; while nobody waits there is none.
     pub async fn watch_elsewhere(&self) {
@@ -178,7 +192,7 @@ impl Sessions {
                 match self.store.last_receipts(some).await {
                     Ok(receipts) => self.arrivals.announce_newer(receipts),
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "what arrives elsewhere could not be looked for")
+                        tracing::warn!(error = &error as &dyn std::error::Error, "what arrives elsewhere could not be looked for");
                     }
                 }
             }

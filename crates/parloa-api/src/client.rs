@@ -90,7 +90,8 @@ impl Credentials {
             let agrees = name.is_none() || client_id.is_none() || name == client_id;
             return Self { client_id: client_id.or(name).filter(|_| agrees), key, in_url: false };
         }
-        Self { client_id, key: query.get("code").map(str::to_owned), in_url: true }
+        // A `+` that was not encoded arrives as a space, which no key holds.
+        Self { client_id, key: query.get("code").map(|key| key.replace(' ', "+")), in_url: true }
     }
 }
 
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(credentials(&[("authorization", "Digest x")], "clientId=c&code=q"), expected(Some("c"), None, false));
         assert_eq!(credentials(&[("authorization", "bearer  b ")], "clientId=c"), expected(Some("c"), Some("b"), false));
         assert_eq!(credentials(&[], ""), expected(None, None, true));
+        assert_eq!(credentials(&[], "code=a+b%2Bc%3D"), expected(None, Some("a+b+c="), true));
     }
 
     #[test]

@@ -6,11 +6,13 @@ use calldata_core::port::DirectoryContents;
 use calldata_core::tenant::Retention;
 use calldata_core::{Country, DirectoryStore, KeyId, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+};
 
-use crate::Database;
-use crate::entity::{access_key, directory, session, tenant};
+use crate::entity::{access_key, directory, tenant};
 use crate::error::{Unreadable, of_commit, of_statement};
+use crate::{Database, session_writes};
 
 /// Sessions deleted in one transaction, so that nobody waits long for its lock.
 const DELETE_BATCH: u64 = 500;
@@ -67,7 +69,7 @@ impl DirectoryStore for Database {
         bump(transaction).await?;
         let mut sessions = 0;
         loop {
-            sessions += self.delete_sessions(number).await?;
+            sessions += self.delete_sessions(gone).await?;
             let transaction = self.begin().await.map_err(of_statement)?;
             let keys = access_key::Entity::delete_many().filter(access_key::Column::TenantId.eq(number));
             keys.exec(&transaction).await.map_err(of_statement)?;
@@ -138,27 +140,13 @@ impl DirectoryStore for Database {
 }
 
 impl Database {
-    async fn delete_sessions(&self, tenant: i64) -> Result<u64, StoreError> {
+    async fn delete_sessions(&self, tenant: TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let some = Query::select()
-                .column(session::Column::Id)
-                .from(session::Entity)
-                .and_where(session::Column::TenantId.eq(tenant))
-                .limit(DELETE_BATCH)
-                .take();
-            let delete = Query::delete()
-                .from_table(session::Entity)
-                .and_where(session::Column::TenantId.eq(tenant))
-                .and_where(session::Column::Id.in_subquery(some))
-                .take();
-            let transaction = self.begin().await.map_err(of_statement)?;
-            let gone = transaction.execute(&delete).await.map_err(of_statement)?.rows_affected();
-            transaction.commit().await.map_err(of_commit)?;
-            if gone == 0 {
-                return Ok(deleted);
+            match session_writes::delete(self, tenant, Condition::all(), DELETE_BATCH).await? {
+                0 => return Ok(deleted),
+                some => deleted += some,
             }
-            deleted += gone;
         }
     }
 }

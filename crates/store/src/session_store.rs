@@ -28,6 +28,10 @@ impl SessionStore for Database {
         session_reads::history(self, scope, query).await
     }
 
+    async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError> {
+        session_writes::delete(self, tenant, session_writes::received_until(until), limit).await
+    }
+
     async fn callers(&self, tenant: TenantId, after: Option<&SessionId>, limit: u64) -> Result<Vec<StoredCaller>, StoreError> {
         session_reads::callers(self, tenant, after, limit).await
     }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use calldata_core::port::{Same, Write, Written};
 use calldata_core::replay::{self, ReplayDigest};
-use calldata_core::{CallerKey, Scope, SessionId, StoreError, TenantId};
+use calldata_core::{CallerKey, Scope, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iden, IntoActiveModel, Iterable, QueryFilter, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, Iden, IntoActiveModel, Iterable, QueryFilter, QuerySelect,
+};
 
 use crate::Database;
 use crate::entity::session::{Column, Entity, Model};
@@ -232,4 +234,20 @@ pub(crate) async fn set_caller_keys(database: &Database, tenant: TenantId, keys:
         transaction.execute(&update).await.map_err(of_statement)?;
     }
     transaction.commit().await.map_err(of_commit)
+}
+
+/// Sessions first received at this moment or before.
+pub(crate) fn received_until(until: Timestamp) -> Condition {
+    Condition::all().add(Column::ReceivedFirst.lte(until.epoch_ms()))
+}
+
+/// Deletes up to `limit` of a tenant's sessions that meet a condition, in a transaction of its own; returns how many.
+pub(crate) async fn delete(database: &Database, tenant: TenantId, which: Condition, limit: u64) -> Result<u64, StoreError> {
+    let of_tenant = Column::TenantId.eq(tenant.number());
+    let some = Query::select().column(Column::Id).from(Entity).and_where(of_tenant.clone()).cond_where(which).limit(limit).take();
+    let delete = Query::delete().from_table(Entity).and_where(of_tenant).and_where(Column::Id.in_subquery(some)).take();
+    let transaction = database.begin().await.map_err(of_statement)?;
+    let deleted = transaction.execute(&delete).await.map_err(of_statement)?.rows_affected();
+    transaction.commit().await.map_err(of_commit)?;
+    Ok(deleted)
 }

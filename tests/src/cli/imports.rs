@@ -1,5 +1,8 @@
 //! `import`.
 
+use std::time::Duration;
+
+use calldata_core::{Clock, SystemClock};
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::program::{Ended, Place};
 use serde_json::{Value, json};
@@ -79,6 +82,30 @@ fn a_session_whose_retention_has_ended_is_rejected() {
         assert!(loaded.err.starts_with("file: line 2: its retention has ended\n"), "{}", loaded.err);
         let records = records(&place, &key, "call").await;
         assert_eq!(records.iter().map(|record| &record["logId"]).collect::<Vec<_>>(), ["long-ago"]);
+    });
+}
+
+#[test]
+fn par_g10_what_expired_once_stays_gone_and_older_sessions_can_be_loaded_after_the_retention_was_raised() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let (_, key) = create_key(&place, "c", &[]);
+        let days_ago = |id: &str, days: u64| {
+            let received = SystemClock::default().now().minus(Duration::from_secs(days * 86_400));
+            format!(r#"{{"id":"{id}","callId":"call","caller":"u","receivedAt":["{received}","{received}"]}}"#)
+        };
+        import(&place, "sessions", days_ago("twenty", 20)).fine();
+        let keep = async |days: &str| {
+            place.run(&["tenant", "update", "c", "--retention-days", days]).fine();
+            let records = records(&place, &key, "call").await;
+            records.iter().map(|record| record["logId"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(keep("60").await, ["twenty"]);
+        assert!(keep("10").await.is_empty());
+        assert!(keep("365").await.is_empty(), "expired once");
+        import(&place, "sessions", days_ago("hundred", 100)).fine();
+        assert_eq!(keep("200").await, ["hundred"]);
     });
 }
 

@@ -6,8 +6,9 @@ use super::{create_tenant, gettoken, history};
 
 /// The databases that a command makes.
 fn databases(place: &Place) -> Vec<String> {
-    let entries = std::fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<_> = entries.filter(|name| name.ends_with(".db")).collect();
+    let paths = std::fs::read_dir(place.path(".")).unwrap().map(|entry| entry.unwrap().path());
+    let made = paths.filter(|path| path.extension().is_some_and(|extension| extension == "db"));
+    let mut names: Vec<_> = made.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
 }

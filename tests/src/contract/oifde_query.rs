@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use calldata_core::{Country, Details, SessionStore, Tenant, Timestamp, Zone};
 use calldata_http::Limits;
-use calldata_testkit::builders::{a_clock, a_session, a_tenant, an_import, start};
+use calldata_testkit::builders::{a_clock, a_session, a_tenant, an_import};
 use calldata_testkit::client::Answer;
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::gateway::{Account, Gateway};
@@ -13,18 +13,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATH: &str = "/oifde/rest/api/queryRecordHistory";
 const PARAMETER: i64 = 10_000_002;
-const CALLER: &str = "+4930123456";
+pub(super) const CALLER: &str = "+4930123456";
 
 fn at(text: &str) -> Timestamp {
     Timestamp::parse_iso8601(text).unwrap()
 }
 
 /// Sessions to be stored, by identifier.
-fn begun_at(call: &str, caller: &str, started: Timestamp) -> Details {
+pub(super) fn begun_at(call: &str, caller: &str, started: Timestamp) -> Details {
     Details { started_at: Some(started), ..a_session(call, caller) }
 }
 
-async fn store(gateway: &Gateway, tenant: &Tenant, sessions: impl IntoIterator<Item = (&str, Details)>) {
+pub(super) async fn store(gateway: &Gateway, tenant: &Tenant, sessions: impl IntoIterator<Item = (&str, Details)>) {
     let batch = sessions.into_iter().map(|(id, details)| an_import(tenant, id, &*gateway.clock, details)).collect();
     for written in gateway.database().write(batch).await {
         written.unwrap();
@@ -32,7 +32,7 @@ async fn store(gateway: &Gateway, tenant: &Tenant, sessions: impl IntoIterator<I
 }
 
 /// Total and identifiers of the records that come back.
-async fn found(account: &Account, parameters: &str) -> (u64, Vec<String>) {
+pub(super) async fn found(account: &Account, parameters: &str) -> (u64, Vec<String>) {
     let answer = account.history(parameters).await;
     let body = answer.json();
     assert_eq!((answer.status, &body["errorCode"], &body["errorMsg"]), (200, &0.into(), &"Success".into()), "{parameters}: {body}");
@@ -40,12 +40,12 @@ async fn found(account: &Account, parameters: &str) -> (u64, Vec<String>) {
     (body["total"].as_u64().unwrap(), records.iter().map(|record| record["logId"].as_str().unwrap().to_owned()).collect())
 }
 
-async fn ids(account: &Account, parameters: &str) -> Vec<String> {
+pub(super) async fn ids(account: &Account, parameters: &str) -> Vec<String> {
     found(account, parameters).await.1
 }
 
 /// The message of a parameter error.
-fn refused(answer: &Answer) -> String {
+pub(super) fn refused(answer: &Answer) -> String {
     let body = answer.json();
     assert_eq!((answer.status, body["errorCode"].as_i64()), (200, Some(PARAMETER)), "{body}");
     let message = body["errorMsg"].as_str().unwrap().to_owned();
@@ -243,101 +243,6 @@ fn oif_q3_a_tenant_may_have_a_zone_of_its_own_with_its_clock_changes() {
             let times = format!(r#""callId":"call","beginTime":"{begin}","endTime":"{end}""#);
             assert_eq!(ids(&berlin, &times).await, expected, "{times}");
         }
-        gateway.stop().await;
-    });
-}
-
-/// Identifiers that all sort as they count.
-fn numbered(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("id-{n:03}")).collect()
-}
-
-#[test]
-fn oif_q4_pages_count_from_one_and_hold_what_was_asked_for() {
-    on_every_engine(async |database| {
-        let gateway = Gateway::start(database).await;
-        let account = gateway.a_tenant("c").await;
-        let names = numbered(101);
-        store(&gateway, &account.tenant, names.iter().map(|id| (id.as_str(), a_session("call", CALLER)))).await;
-        let newest_first: Vec<_> = names.iter().rev().cloned().collect();
-        let (total, default) = found(&account, r#""callId":"call""#).await;
-        assert_eq!((total, &default[..]), (101, &newest_first[..100]));
-        for size in [5, 10, 20, 50, 100] {
-            let first = found(&account, &format!(r#""callId":"call","pageSize":"{size}""#)).await;
-            assert_eq!(first, (101, newest_first[..size].to_vec()));
-            let second = found(&account, &format!(r#""callId":"call","pageSize":{size},"pageNum":2"#)).await;
-            assert_eq!(second, (101, newest_first[size..(2 * size).min(101)].to_vec()));
-        }
-        assert_eq!(found(&account, r#""callId":"call","pageSize":"5","pageNum":"21""#).await, (101, vec!["id-000".to_owned()]));
-        for past in [
-            r#""pageSize":"5","pageNum":"22""#,
-            r#""pageNum":"3""#,
-            r#""pageNum":"18446744073709551615""#,
-            r#""pageNum":1000000000000000000000000"#,
-        ] {
-            assert_eq!(found(&account, &format!(r#""callId":"call",{past}"#)).await, (101, vec![]), "{past}");
-        }
-        gateway.stop().await;
-    });
-}
-
-#[test]
-fn oif_q4_any_other_page_or_size_is_refused() {
-    on_every_engine(async |database| {
-        let gateway = Gateway::start(database).await;
-        let account = gateway.a_tenant("c").await;
-        let no_number =
-            [r#""x""#, r#""-1""#, "-1", "1.0", "5.5", "1e1", r#"" 5""#, r#""5 ""#, r#""+5""#, r#""0x5""#, "true", "[5]", "{}", r#""٥""#];
-        let no_size = ["0", "1", "4", "6", "99", "101", "1000", r#""0""#, r#""7""#, "99999999999999999999999999"];
-        let wrong = no_number.iter().flat_map(|value| [("pageNum", *value), ("pageSize", *value)]);
-        let wrong =
-            wrong.chain(no_size.map(|size| ("pageSize", size))).chain([("pageNum", "0"), ("pageNum", r#""0""#), ("pageNum", r#""000""#)]);
-        for (name, value) in wrong {
-            let message = refused(&account.history(&format!(r#""callId":"call","{name}":{value}"#)).await);
-            assert!(message.contains(name), "{name} {value}: {message}");
-        }
-        gateway.stop().await;
-    });
-}
-
-#[test]
-fn oif_q5_newest_start_first_and_ties_by_identifier() {
-    on_every_engine(async |database| {
-        let gateway = Gateway::start(database).await;
-        let account = gateway.a_tenant("c").await;
-        let earlier = start().minus(Duration::from_secs(60));
-        // Stored in another order than either start or identifier.
-        let sessions = [("b", start()), ("old", earlier), ("C", start()), ("a", start()), ("_", start()), ("ä", start()), ("Z", earlier)];
-        store(&gateway, &account.tenant, sessions.map(|(id, moment)| (id, begun_at("call", CALLER, moment)))).await;
-        let by_bytes = ["ä", "b", "a", "_", "C", "old", "Z"];
-        assert_eq!(ids(&account, r#""callId":"call""#).await, by_bytes);
-        gateway.stop().await;
-    });
-}
-
-#[test]
-fn oif_q5_paging_over_ties_repeats_and_skips_nothing_while_calls_go_on() {
-    on_every_engine(async |database| {
-        let gateway = Gateway::start(database).await;
-        let account = gateway.a_tenant("c").await;
-        let names = numbered(23);
-        store(&gateway, &account.tenant, names.iter().rev().map(|id| (id.as_str(), begun_at("call", CALLER, start())))).await;
-        let mut seen = Vec::new();
-        for page in 1..=5 {
-            let parameters = format!(r#""callId":"call","endTime":"2024-02-27 12:16:23","pageSize":"5","pageNum":"{page}""#);
-            let (total, more) = found(&account, &parameters).await;
-            assert_eq!(total, 23);
-            seen.extend(more);
-            // Meanwhile somebody calls again.
-            gateway.clock.advance(Duration::from_secs(1));
-            store(
-                &gateway,
-                &account.tenant,
-                [(format!("new-{page}").as_str(), begun_at("call", CALLER, start().plus(Duration::from_secs(page))))],
-            )
-            .await;
-        }
-        assert_eq!(seen, names.iter().rev().cloned().collect::<Vec<_>>());
         gateway.stop().await;
     });
 }

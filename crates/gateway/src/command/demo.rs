@@ -12,6 +12,7 @@ use super::{find_tenant, key as key_command, migrate, open_as_it_is, tenant};
 use crate::app::App;
 use crate::cli::{TenantNames, TenantProperties};
 use crate::settings::Settings;
+use crate::token_secret::token_secrets;
 use crate::{Failure, output};
 
 const CLIENT_ID: &str = "demo";
@@ -33,7 +34,7 @@ pub(super) async fn run(settings: &Settings, data: Option<PathBuf>) -> Result<()
     migrate::migrate(&database, Direction::Up).await?;
     let secret = key::new_secret();
     give_tenant(&database, &secret).await?;
-    let (app, listener) = prepare(settings, database.clone(), &url).await?;
+    let (app, listener) = prepare(settings, database.clone(), token_secrets(settings, &url)?).await?;
     load_samples(&app, &database).await?;
     let stop = announce(&listener)?;
     let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;

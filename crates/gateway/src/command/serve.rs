@@ -1,6 +1,7 @@
 //! `serve`.
 
-use calldata_store::{Database, Url};
+use calldata_store::Database;
+use oifde_api::TokenSecrets;
 use tokio::net::TcpListener;
 
 use super::{clock, open};
@@ -10,15 +11,16 @@ use crate::token_secret::token_secrets;
 use crate::{Failure, output, server};
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
-    let (database, url) = open(settings).await?;
-    let (app, listener) = prepare(settings, database, &url).await?;
+    // What is missing is told before anything is waited for.
+    let secrets = token_secrets(settings, &settings.database()?)?;
+    let (database, _) = open(settings).await?;
+    let (app, listener) = prepare(settings, database, secrets).await?;
     let stop = announce(&listener)?;
     serve(settings, &app, listener, stop).await
 }
 
 /// Everything that can fail before the first request.
-pub(super) async fn prepare(settings: &Settings, database: Database, url: &Url) -> Result<(App, TcpListener), Failure> {
-    let secrets = token_secrets(settings, url)?;
+pub(super) async fn prepare(settings: &Settings, database: Database, secrets: TokenSecrets) -> Result<(App, TcpListener), Failure> {
     let app = App::new(database, clock(), settings.limits(), secrets).await;
     let app =
         app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;

@@ -28,14 +28,21 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
         TenantCommand::Update { tenant, names, properties, json } => {
             let ChangedNames { name, new_client_id, tenant_id } = names;
             let mut changed = find_tenant(&database, &tenant.client_id).await?;
-            let country = changed.default_country;
+            let (country, retention) = (changed.default_country, changed.retention);
             changed.name = name.unwrap_or(changed.name);
             changed.client_id = new_client_id.unwrap_or(changed.client_id);
             changed.oifde_id = tenant_id.unwrap_or(changed.oifde_id);
             set(&mut changed, properties, clock().now());
             save(&database, &changed).await?;
+            let sessions = Sessions::new(Arc::new(database.clone()), clock(), WaitLimits::default());
+            if changed.retention != retention {
+                // What has expired until now is deleted, so that nothing older has to be kept out from now on but what is imported anew.
+                let deleted = sessions.delete_expired_once(&changed).await;
+                deleted.map_err(|error| store_failed("the tenant is changed, but what had expired could not be deleted", &error))?;
+                changed.expired_until = Timestamp::clamped(i64::MIN);
+                save(&database, &changed).await?;
+            }
             if changed.default_country != country {
-                let sessions = Sessions::new(Arc::new(database), clock(), WaitLimits::default());
                 sessions.rewrite_callers(&changed).await.map_err(|error| {
                     store_failed("the tenant is changed, but its callers could not all be rewritten; run the command again", &error)
                 })?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use calldata_http::Limits;
 use calldata_store::Url;
+use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use secrecy::SecretString;
@@ -38,7 +39,7 @@ pub struct Settings {
     #[arg(long, global = true, env = "CALLDATA_DATABASE_URL_FILE", value_name = "FILE", help_heading = "Settings")]
     pub database_url_file: Option<PathBuf>,
     /// Leave the schema as it is
-    #[arg(long, global = true, env = "CALLDATA_NO_MIGRATE", help_heading = "Settings")]
+    #[arg(long, global = true, env = "CALLDATA_NO_MIGRATE", value_parser = FalseyValueParser::new(), help_heading = "Settings")]
     pub no_migrate: bool,
     /// Signs OIFDE tokens, at least 32 bytes [default with SQLite: a file beside the database, made at the first start]
     #[arg(long, global = true, env = "CALLDATA_TOKEN_SECRET", hide_env_values = true, value_name = "SECRET", help_heading = "Settings")]

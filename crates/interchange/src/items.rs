@@ -14,12 +14,12 @@ pub struct InvalidItem {
 
 /// The turns in a JSON array, or in a string that holds one; `None` for anything else, or when an item is no turn.
 pub fn turns_of(value: &JsonText) -> Option<Vec<Turn>> {
-    read_items(&array_of(value)?, turn).ok()
+    read_items(&array_of(value)?, |item| turn(item, Known::Needed)).ok()
 }
 
 /// The answers in a JSON array, or in a string that holds one; `None` for anything else, or when an item is no answer.
 pub fn answers_of(value: &JsonText) -> Option<Vec<Answer>> {
-    read_items(&array_of(value)?, answer).ok()
+    read_items(&array_of(value)?, |item| answer(item, Known::Needed)).ok()
 }
 
 /// The turns among these items.
@@ -27,7 +27,7 @@ pub fn answers_of(value: &JsonText) -> Option<Vec<Answer>> {
 /// # Errors
 /// When an item is no turn.
 pub fn read_turns(items: &[JsonText]) -> Result<Vec<Turn>, InvalidItem> {
-    read_items(items, turn)
+    read_items(items, |item| turn(item, Known::NotNeeded))
 }
 
 /// The answers among these items.
@@ -35,7 +35,7 @@ pub fn read_turns(items: &[JsonText]) -> Result<Vec<Turn>, InvalidItem> {
 /// # Errors
 /// When an item is no answer.
 pub fn read_answers(items: &[JsonText]) -> Result<Vec<Answer>, InvalidItem> {
-    read_items(items, answer)
+    read_items(items, |item| answer(item, Known::NotNeeded))
 }
 
 fn array_of(value: &JsonText) -> Option<Vec<JsonText>> {
@@ -50,7 +50,7 @@ fn read_items<T>(items: &[JsonText], read: impl Fn(&JsonText) -> Result<T, Strin
     items.iter().enumerate().map(|(index, item)| read(item).map_err(|reason| InvalidItem { index, reason })).collect()
 }
 
-fn turn(item: &JsonText) -> Result<Turn, String> {
+fn turn(item: &JsonText, known: Known) -> Result<Turn, String> {
     let mut turn = Turn::default();
     let mut members = Members::of(item)?;
     members.take(["no", "interNo"], scalar, |v| turn.no = v)?;
@@ -61,10 +61,10 @@ fn turn(item: &JsonText) -> Result<Turn, String> {
     members.take(["repliedAt", "timestamp"], time, |v| turn.replied_at = Some(v))?;
     members.take(["by", "responseSource"], turn_source, |v| turn.by = v)?;
     members.take(["mode", "involveMode"], involve_mode, |v| turn.mode = v)?;
-    members.recognised(turn)
+    members.recognised(turn, known)
 }
 
-fn answer(item: &JsonText) -> Result<Answer, String> {
+fn answer(item: &JsonText, known: Known) -> Result<Answer, String> {
     let mut answer = Answer::default();
     let mut members = Members::of(item)?;
     members.take(["no", "interNo"], scalar, |v| answer.no = Some(v))?;
@@ -74,7 +74,16 @@ fn answer(item: &JsonText) -> Result<Answer, String> {
     members.take(["intent", "answerIntent"], string, |v| answer.intent = Some(v))?;
     members.take(["original", "originalAnswer"], string, |v| answer.original = Some(v))?;
     members.take(["createdAt", "createTime"], time, |v| answer.created_at = Some(v))?;
-    members.recognised(answer)
+    members.recognised(answer, known)
+}
+
+/// Whether an item must have a member that is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// In a field that anybody may use for anything, an object without one is something else that merely sits in an array.
+    Needed,
+    /// In a record, an item of which nothing is known is still an item.
+    NotNeeded,
 }
 
 /// The members of an item, by either of two names each.
@@ -103,9 +112,8 @@ impl Members {
         Ok(())
     }
 
-    /// An object without a single known member is something else that merely sits in an array.
-    fn recognised<T>(self, item: T) -> Result<T, String> {
-        if self.any_known { Ok(item) } else { Err("no member is known".into()) }
+    fn recognised<T>(self, item: T, known: Known) -> Result<T, String> {
+        if self.any_known || known == Known::NotNeeded { Ok(item) } else { Err("no member is known".into()) }
     }
 }
 
@@ -225,5 +233,7 @@ mod tests {
         let error = read_turns(&[json(r#"{"no":1}"#), json(r#"{"by":"x"}"#)]).unwrap_err();
         assert_eq!(error.to_string(), "item 1 is not readable: by has a value of the wrong kind");
         assert_eq!(read_answers(&[json("1")]).unwrap_err().index, 0);
+        assert_eq!(read_answers(&[json("{}")]), Ok(vec![Answer::default()]), "in a record nothing needs to be known");
+        assert_eq!(read_turns(&[json(r#"{"other":1}"#)]), Ok(vec![Turn::default()]));
     }
 }

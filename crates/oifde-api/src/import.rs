@@ -288,10 +288,9 @@ mod tests {
     #[test]
     fn oif_r2_everything_that_a_record_can_say_comes_back() {
         let full = r#"{"logId":"l","tenantId":"xxxxxx","callSorId":"u","callId":"c","ctiCallId":"t","callingNumber":"","calledNumber":"d","startTime":1,"endTime":2,"lastUpdateTime":3,"flowInstId":"f","dialogType":"9","callData":"{\"x\":1}","locationId":7,"flag":"g","businessInfo":{"a":[1.50]},"businessInfoStr":"other text","recordDetials":[{"interNo":"","userSaying":"","intention":"","systemReply":"","timestamp":0,"requsetTime":0,"responseSource":1,"involveMode":2}],"qaRecords":[{},{"interNo":"1"}]}"#;
-        let known = full.replace("{},", "");
-        assert_eq!(round_trip(&known), known);
+        assert_eq!(round_trip(full), full);
         for number in ["1", "2", "3", "4"] {
-            let record = known.replace(r#""dialogType":"9""#, &format!(r#""dialogType":"{number}""#));
+            let record = full.replace(r#""dialogType":"9""#, &format!(r#""dialogType":"{number}""#));
             assert_eq!(round_trip(&record), record);
         }
     }

@@ -232,6 +232,7 @@ mod tests {
         assert_eq!(key("12125551234", "US"), "+12125551234");
         assert_eq!(key("(212) 555-1234", "US"), "+12125551234");
         assert_eq!(key("88001234567", "RU"), "+78001234567");
+        assert_eq!(key("01149301234567", "US"), "01149301234567", "a dialled way abroad is no number of this country");
         assert_eq!(key("0612345678", "FR"), "+33612345678");
         assert_eq!(key("06 1 234 5678", "HU"), "+3612345678");
         assert_eq!(key("06 698 12345", "IT"), "+390669812345", "in Italy the zero belongs to the number");

@@ -52,7 +52,7 @@ openapi-check: build
 
 # Does the documentation build without a warning?
 doc-check:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 
 # A gateway with a demo tenant and sample sessions
 demo *args:

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::access::Scope;
 use crate::{Country, TenantId, Timestamp, Zone};
 
+/// What [`Tenant::expired_until`] is while nothing that expired once is stored.
+pub const NOTHING_EXPIRED: Timestamp = Timestamp::EARLIEST;
+
 /// One customer and what was agreed with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
@@ -39,6 +42,26 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// A tenant with nothing agreed but its names: German numbers, dates for people in Berlin, queries in UTC, 30 days of retention.
+    pub fn new(name: &str, client_id: &str, oifde_id: &str, created_at: Timestamp) -> Self {
+        Self {
+            id: TenantId::random(),
+            name: name.to_owned(),
+            client_id: client_id.to_owned(),
+            oifde_id: oifde_id.to_owned(),
+            default_country: Country::GERMANY,
+            zone: Zone::berlin(),
+            oifde_zone: Zone::utc(),
+            retention: Retention::default(),
+            misses_are_absences: false,
+            explains_misses: true,
+            accepts_key_in_url: true,
+            suspended: false,
+            expired_until: NOTHING_EXPIRED,
+            created_at,
+        }
+    }
+
     /// The handle through which this tenant's sessions are reached at `now`.
     pub fn scope(&self, now: Timestamp) -> Scope {
         Scope::new(self.id, self.horizon(now))
@@ -99,22 +122,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn tenant(client_id: &str) -> Tenant {
-        Tenant {
-            id: TenantId::random(),
-            name: client_id.to_uppercase(),
-            client_id: client_id.into(),
-            oifde_id: format!("oifde-{client_id}"),
-            default_country: Country::GERMANY,
-            zone: Zone::utc(),
-            oifde_zone: Zone::utc(),
-            retention: Retention::default(),
-            misses_are_absences: false,
-            explains_misses: true,
-            accepts_key_in_url: true,
-            suspended: false,
-            expired_until: Timestamp::clamped(i64::MIN),
-            created_at: Timestamp::clamped(0),
-        }
+        Tenant::new(&client_id.to_uppercase(), client_id, &format!("oifde-{client_id}"), Timestamp::clamped(0))
     }
 
     const DAY: Duration = Duration::from_secs(86_400);

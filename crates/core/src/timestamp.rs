@@ -18,6 +18,9 @@ const FIRST_MILLISECOND_NUMBER: i64 = 100_000_000_000;
 const RFC3339_MS: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 impl Timestamp {
+    /// The beginning of the year 0000.
+    pub const EARLIEST: Self = Self(EARLIEST_MS);
+
     /// The moment `ms` milliseconds after the epoch; `None` outside the years 0000 to 9999.
     pub fn from_epoch_ms(ms: i64) -> Option<Self> {
         (EARLIEST_MS..=LATEST_MS).contains(&ms).then_some(Self(ms))

@@ -39,6 +39,12 @@ impl Zone {
         Self(TimeZone::UTC)
     }
 
+    /// German time.
+    pub fn berlin() -> Self {
+        // The database of zones is part of the program; UTC stands for what cannot be missing.
+        Self::parse("Europe/Berlin").unwrap_or_else(|_| Self::utc())
+    }
+
     /// The IANA name.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
@@ -91,7 +97,7 @@ mod tests {
         assert_eq!(berlin.german(Timestamp::clamped(1_720_000_000_000)), "03.07.2024 11:46:40");
         assert_eq!(Zone::parse("Mars/Base"), Err(UnknownZone));
         assert_eq!(berlin.name(), "Europe/Berlin");
-        assert_eq!(Zone::utc().name(), "UTC");
+        assert_eq!((Zone::utc().name(), Zone::berlin()), ("UTC", berlin.clone()));
         assert_eq!(format!("{berlin:?}"), "Zone(Europe/Berlin)");
     }
 

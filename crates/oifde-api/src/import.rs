@@ -235,28 +235,12 @@ impl Members {
 mod tests {
     use super::*;
     use crate::record::Record;
-    use calldata_core::tenant::Retention;
-    use calldata_core::{Session, Tenant, TenantId, Zone};
+    use calldata_core::{Session, Tenant};
 
     const DOCUMENTED: &str = include_str!("../../../tests/golden/oifde-response.json");
 
     fn tenant() -> Tenant {
-        Tenant {
-            id: TenantId::random(),
-            name: "n".into(),
-            client_id: "c".into(),
-            oifde_id: "xxxxxx".into(),
-            default_country: Country::GERMANY,
-            zone: Zone::utc(),
-            oifde_zone: Zone::utc(),
-            retention: Retention::default(),
-            misses_are_absences: false,
-            explains_misses: true,
-            accepts_key_in_url: true,
-            suspended: false,
-            expired_until: Timestamp::clamped(0),
-            created_at: Timestamp::clamped(0),
-        }
+        Tenant::new("n", "c", "xxxxxx", Timestamp::clamped(0))
     }
 
     /// The record that comes back for one that was read.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use calldata_core::key::{AccessKey, SecretHash};
 use calldata_core::port::{Same, Write};
 use calldata_core::replay::ReplayDigest;
-use calldata_core::tenant::Retention;
 use calldata_core::{
     CallId, Caller, CallerKey, Clock, Country, Details, Fields, JsonText, KeyId, ManualClock, Scopes, SessionId, Source, Tenant, TenantId,
     Timestamp, Zone,
@@ -27,22 +26,8 @@ pub fn a_clock() -> ManualClock {
 /// A German tenant with 30 days of retention; another name is another tenant.
 pub fn a_tenant(client_id: &str) -> Tenant {
     let number = client_id.bytes().fold(7_i64, |number, byte| (number * 31 + i64::from(byte)) % 1_000_000_007);
-    Tenant {
-        id: TenantId::from_number(number),
-        name: client_id.to_uppercase(),
-        client_id: client_id.to_owned(),
-        oifde_id: format!("oifde-{client_id}"),
-        default_country: Country::GERMANY,
-        zone: Zone::utc(),
-        oifde_zone: Zone::utc(),
-        retention: Retention::default(),
-        misses_are_absences: false,
-        explains_misses: true,
-        accepts_key_in_url: true,
-        suspended: false,
-        expired_until: Timestamp::clamped(i64::MIN),
-        created_at: start(),
-    }
+    let tenant = Tenant::new(&client_id.to_uppercase(), client_id, &format!("oifde-{client_id}"), start());
+    Tenant { id: TenantId::from_number(number), zone: Zone::utc(), ..tenant }
 }
 
 /// A tenant's key for reading and writing, with that secret; its identifier is `k-` and the secret.

@@ -3,8 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use calldata_core::arrivals::WaitLimits;
-use calldata_core::tenant::Retention;
-use calldata_core::{Country, DirectoryStore, Sessions, Tenant, TenantId, Timestamp, Zone};
+use calldata_core::tenant::NOTHING_EXPIRED;
+use calldata_core::{DirectoryStore, Sessions, Tenant, Timestamp};
 use calldata_store::Database;
 use serde::Serialize;
 use std::sync::Arc;
@@ -13,8 +13,6 @@ use super::{clock, find_tenant, open, store_failed};
 use crate::cli::{ChangedNames, Json, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
 use crate::{Failure, output};
-
-const DEFAULT_ZONE: &str = "Europe/Berlin";
 
 pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(), Failure> {
     let (database, _) = open(settings).await?;
@@ -39,7 +37,7 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
                 // What has expired until now is deleted, so that nothing older has to be kept out from now on but what is imported anew.
                 let deleted = sessions.delete_expired_once(&changed).await;
                 deleted.map_err(|error| store_failed("the tenant is changed, but what had expired could not be deleted", &error))?;
-                changed.expired_until = Timestamp::clamped(i64::MIN);
+                changed.expired_until = NOTHING_EXPIRED;
                 save(&database, &changed).await?;
             }
             if changed.default_country != country {
@@ -59,25 +57,10 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
 pub(super) async fn create(database: &Database, names: TenantNames, properties: TenantProperties) -> Result<Tenant, Failure> {
     let TenantNames { name, client_id, tenant_id } = names;
     let now = clock().now();
-    let mut tenant = Tenant {
-        id: TenantId::random(),
-        name,
-        client_id,
-        oifde_id: tenant_id,
-        default_country: Country::GERMANY,
-        zone: Zone::parse(DEFAULT_ZONE).map_err(|error| Failure::because("the default zone", &error))?,
-        oifde_zone: Zone::utc(),
-        retention: Retention::default(),
-        misses_are_absences: false,
-        explains_misses: true,
-        accepts_key_in_url: true,
-        suspended: false,
-        expired_until: Timestamp::clamped(i64::MIN),
-        created_at: now,
-    };
+    let mut tenant = Tenant::new(&name, &client_id, &tenant_id, now);
     set(&mut tenant, properties, now);
     // Nothing has expired yet, whatever the retention was a moment ago.
-    tenant.expired_until = Timestamp::clamped(i64::MIN);
+    tenant.expired_until = NOTHING_EXPIRED;
     database.create_tenant(&tenant).await.map_err(|error| store_failed("the tenant cannot be added", &error))?;
     Ok(tenant)
 }

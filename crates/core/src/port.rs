@@ -15,6 +15,9 @@ pub enum StoreError {
     /// The store cannot be reached or has no time; nothing was changed, and the same may succeed later.
     #[error("the store is busy or out of reach")]
     Busy(#[source] Box<dyn Error + Send + Sync>),
+    /// There is no room on the disk; nothing was changed, and the same succeeds once there is.
+    #[error("the disk is full")]
+    NoRoom(#[source] Box<dyn Error + Send + Sync>),
     /// Nobody can tell whether the change was made; asking for the same again is safe.
     #[error("the store did not confirm the change")]
     Unconfirmed(#[source] Box<dyn Error + Send + Sync>),

@@ -37,7 +37,7 @@ pub(crate) fn busy(method: &Method) -> Response {
 /// What the store could not do.
 pub(crate) fn store_error(method: &Method, error: &StoreError) -> Response {
     match error {
-        StoreError::Busy(_) | StoreError::Unconfirmed(_) => {
+        StoreError::Busy(_) | StoreError::NoRoom(_) | StoreError::Unconfirmed(_) => {
             calldata_http::log_failure("calldata", error);
             busy(method)
         }

@@ -9,19 +9,22 @@ use std::time::Duration;
 
 use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-use sea_orm::{
-    AccessMode, ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
-    SqliteTransactionMode, TransactionOptions, TransactionTrait,
-};
+use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, SqlxError};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::database::{Database, Doubt, Pool, Pools};
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a writer waits for another process to finish its write.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the upkeep of the log waits for readers; writers wait meanwhile.
+const SQLITE_KEEPER_TIMEOUT: Duration = Duration::from_millis(40);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 10;
-const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Shorter than the time in which a client is answered, so that a statement does not outlive its request.
+const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
+const POSTGRES_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Versions before this one can damage a database whose log is reset while it is read.
 const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
@@ -105,16 +108,9 @@ impl fmt::Debug for Url {
     }
 }
 
-/// An open database: one way to write, one to read, one to see how it is.
-#[derive(Clone, Debug)]
-pub struct Database {
-    writer: DatabaseConnection,
-    readers: DatabaseConnection,
-    probe: DatabaseConnection,
-}
-
 impl Database {
-    /// Opens a database; a SQLite file is created, readable by its owner alone, when there is none.
+    /// Opens a database; a SQLite file is created, readable by its owner alone, when there is none. A task of its own writes sessions
+    /// from now on; it ends when the last clone is dropped.
     ///
     /// # Errors
     /// When it cannot be reached, or does not keep its promises.
@@ -134,38 +130,16 @@ impl Database {
             .mode(0o600)
             .open(path)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        let writer = sqlite(path, 1).await?;
-        check_sqlite(&writer).await?;
-        Ok(Self { writer, readers: sqlite(path, SQLITE_READERS).await?, probe: sqlite(path, 1).await? })
+        let writer = sqlite(path, 1, SQLITE_BUSY_TIMEOUT).await?;
+        check_sqlite(&writer.connection).await?;
+        let readers = sqlite(path, SQLITE_READERS, SQLITE_BUSY_TIMEOUT).await?;
+        let keeper = sqlite(path, 1, SQLITE_KEEPER_TIMEOUT).await?;
+        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, keeper }))
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
-        let connection = postgres(url, POSTGRES_CONNECTIONS).await?;
-        Ok(Self { writer: connection.clone(), readers: connection, probe: postgres(url, 1).await? })
-    }
-
-    pub(crate) fn readers(&self) -> &DatabaseConnection {
-        &self.readers
-    }
-
-    /// Begins a transaction that writes. On SQLite it takes the write lock at once: one that took it later could not wait for it.
-    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
-        let options =
-            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
-        self.writer.begin_with_options(options).await
-    }
-
-    /// Begins a transaction in which everything is read as of one moment. SQLite's are so by themselves.
-    pub(crate) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        match self.readers.get_database_backend() {
-            DbBackend::Postgres => self.readers.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await,
-            _ => self.readers.begin().await,
-        }
-    }
-
-    /// A connection that requests do not use.
-    pub(crate) fn probe(&self) -> &DatabaseConnection {
-        &self.probe
+        let pool = postgres(url, POSTGRES_CONNECTIONS).await?;
+        Ok(Self::of(Pools { line: postgres(url, 1).await?, writers: pool.clone(), readers: pool, keeper: postgres(url, 1).await? }))
     }
 }
 
@@ -177,7 +151,9 @@ fn options(url: &str, connections: u32) -> ConnectOptions {
     options
 }
 
-async fn sqlite(path: &Path, connections: u32) -> Result<DatabaseConnection, OpenError> {
+async fn sqlite(path: &Path, connections: u32, busy_timeout: Duration) -> Result<Pool, OpenError> {
+    let doubt = Doubt::default();
+    let in_doubt = doubt.clone();
     let file = path.to_owned();
     let mut options = options("sqlite://calldata", connections);
     options.map_sqlx_sqlite_opts(move |sqlite| {
@@ -186,20 +162,23 @@ async fn sqlite(path: &Path, connections: u32) -> Result<DatabaseConnection, Ope
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
-            .busy_timeout(SQLITE_BUSY_TIMEOUT)
+            .busy_timeout(busy_timeout)
             .pragma("secure_delete", "ON")
     });
     // After a COMMIT that failed, the engine has rolled back and the driver does not know: its next "transaction" would be a
-    // savepoint inside one that never commits. Such a connection is thrown away.
-    options.map_sqlx_sqlite_pool_opts(|pool| {
-        pool.after_release(|connection, _| {
+    // savepoint inside one that never commits. Such a connection is thrown away, and so is one whose pool is in doubt.
+    options.map_sqlx_sqlite_pool_opts(move |pool| {
+        let in_doubt = in_doubt.clone();
+        pool.after_release(move |connection, _| {
+            let in_doubt = in_doubt.is_raised();
             Box::pin(async move {
                 connection.ping().await?;
-                Ok(!connection.is_in_transaction())
+                Ok(!in_doubt && !connection.is_in_transaction())
             })
         })
     });
-    sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)
+    let connection = sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)?;
+    Ok(Pool { connection, doubt })
 }
 
 /// Reads back what durability stands on.
@@ -230,11 +209,25 @@ async fn read_one(connection: &DatabaseConnection, statement: &str) -> Result<St
     })
 }
 
-pub(crate) async fn postgres(url: &SecretString, connections: u32) -> Result<DatabaseConnection, OpenError> {
+async fn postgres(url: &SecretString, connections: u32) -> Result<Pool, OpenError> {
+    let doubt = Doubt::default();
+    let in_doubt = doubt.clone();
     let mut options = options(url.expose_secret(), connections);
     options.statement_timeout(POSTGRES_STATEMENT_TIMEOUT).set_application_name("calldata-gateway");
     options.test_before_acquire_if_idle_for(Duration::from_secs(5));
-    sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)
+    // What a vanished gateway left behind is rolled back, and frees its locks.
+    let idle_ms = POSTGRES_IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();
+    options.map_sqlx_postgres_opts(move |postgres| postgres.options([("idle_in_transaction_session_timeout", idle_ms.as_str())]));
+    // A connection that may have stalled is closed without a word: asking it whether it is well could take for ever.
+    options.map_sqlx_postgres_pool_opts(move |pool| {
+        let in_doubt = in_doubt.clone();
+        pool.after_release(move |_, _| {
+            let verdict = if in_doubt.is_raised() { Err(SqlxError::Io(io::Error::other("the connection is in doubt"))) } else { Ok(true) };
+            Box::pin(async move { verdict })
+        })
+    });
+    let connection = sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)?;
+    Ok(Pool { connection, doubt })
 }
 
 #[cfg(test)]

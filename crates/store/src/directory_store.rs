@@ -10,9 +10,10 @@ use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
 };
 
+use crate::database::Work;
 use crate::entity::{access_key, directory, tenant};
-use crate::error::{Unreadable, of_commit, of_statement};
-use crate::{Database, session_writes};
+use crate::error::{Unreadable, of_statement};
+use crate::{Database, session_deletes};
 
 /// Sessions deleted in one transaction, so that nobody waits long for its lock.
 const DELETE_BATCH: u64 = 500;
@@ -20,79 +21,98 @@ const DELETE_BATCH: u64 = 500;
 #[async_trait]
 impl DirectoryStore for Database {
     async fn version(&self) -> Result<i64, StoreError> {
-        version(self.readers()).await
+        self.read(version(self.readers())).await
     }
 
     async fn contents(&self) -> Result<DirectoryContents, StoreError> {
-        let snapshot = self.begin_snapshot().await.map_err(of_statement)?;
-        let version = version(&snapshot).await?;
-        let tenants = tenant::Entity::find().order_by_asc(tenant::Column::ClientId).all(&snapshot).await.map_err(of_statement)?;
-        let keys = access_key::Entity::find().filter(access_key::Column::RevokedAt.is_null()).all(&snapshot).await.map_err(of_statement)?;
-        snapshot.commit().await.map_err(of_statement)?;
-        Ok(DirectoryContents {
-            version,
-            tenants: tenants.into_iter().map(to_tenant).collect::<Result<_, _>>()?,
-            keys: keys.into_iter().map(to_key).collect::<Result<_, _>>()?,
+        self.read(async {
+            let snapshot = self.begin_snapshot().await.map_err(of_statement)?;
+            let version = version(&snapshot).await?;
+            let tenants = tenant::Entity::find().order_by_asc(tenant::Column::ClientId).all(&snapshot).await.map_err(of_statement)?;
+            let keys = access_key::Entity::find().filter(access_key::Column::RevokedAt.is_null()).all(&snapshot);
+            let keys = keys.await.map_err(of_statement)?;
+            snapshot.commit().await.map_err(of_statement)?;
+            Ok(DirectoryContents {
+                version,
+                tenants: tenants.into_iter().map(to_tenant).collect::<Result<_, _>>()?,
+                keys: keys.into_iter().map(to_key).collect::<Result<_, _>>()?,
+            })
         })
+        .await
     }
 
     async fn create_tenant(&self, new: &Tenant) -> Result<(), StoreError> {
-        let transaction = self.begin().await.map_err(of_statement)?;
-        let row = of_tenant(new).into_active_model();
-        tenant::Entity::insert(row)
-            .exec_without_returning(&transaction)
-            .await
-            .map_err(|error| taken(of_statement(error), "the client id or tenant id"))?;
-        bump(transaction).await
+        let create: Work<_, _> = |transaction, new| {
+            Box::pin(async move {
+                let created = tenant::Entity::insert(of_tenant(new).into_active_model()).exec_without_returning(transaction).await;
+                created.map_err(|error| taken(of_statement(error), "the client id or tenant id"))?;
+                bump(transaction).await
+            })
+        };
+        self.writer().transact(new, create).await
     }
 
     async fn update_tenant(&self, changed: &Tenant) -> Result<(), StoreError> {
-        let transaction = self.begin().await.map_err(of_statement)?;
-        let row = of_tenant(changed).into_active_model().reset_all();
-        let updated = row.update(&transaction).await;
-        updated.map_err(|error| match error {
-            sea_orm::DbErr::RecordNotUpdated => StoreError::NoSuchTenant,
-            error => taken(of_statement(error), "the client id or tenant id"),
-        })?;
-        bump(transaction).await
+        let update: Work<_, _> = |transaction, changed| {
+            Box::pin(async move {
+                let updated = of_tenant(changed).into_active_model().reset_all().update(transaction).await;
+                updated.map_err(|error| match error {
+                    sea_orm::DbErr::RecordNotUpdated => StoreError::NoSuchTenant,
+                    error => taken(of_statement(error), "the client id or tenant id"),
+                })?;
+                bump(transaction).await
+            })
+        };
+        self.writer().transact(changed, update).await
     }
 
     async fn delete_tenant(&self, gone: TenantId) -> Result<u64, StoreError> {
         let number = gone.number();
+        let writer = self.writer();
         // Suspended first: no instance lets the tenant in while its data goes.
-        let transaction = self.begin().await.map_err(of_statement)?;
-        let suspend =
-            Query::update().table(tenant::Entity).value(tenant::Column::Suspended, true).and_where(tenant::Column::Id.eq(number)).take();
-        if transaction.execute(&suspend).await.map_err(of_statement)?.rows_affected() == 0 {
-            return Err(StoreError::NoSuchTenant);
-        }
-        bump(transaction).await?;
+        let suspend: Work<_, _> = |transaction, number| {
+            Box::pin(async move {
+                let suspend = Query::update()
+                    .table(tenant::Entity)
+                    .value(tenant::Column::Suspended, true)
+                    .and_where(tenant::Column::Id.eq(*number))
+                    .take();
+                if transaction.execute(&suspend).await.map_err(of_statement)?.rows_affected() == 0 {
+                    return Err(StoreError::NoSuchTenant);
+                }
+                bump(transaction).await
+            })
+        };
+        writer.transact(&number, suspend).await?;
+        let delete: Work<_, _> = |transaction, number| {
+            Box::pin(async move {
+                let keys = access_key::Entity::delete_many().filter(access_key::Column::TenantId.eq(*number));
+                keys.exec(transaction).await.map_err(of_statement)?;
+                tenant::Entity::delete_by_id(*number).exec(transaction).await.map_err(of_statement)?;
+                bump(transaction).await
+            })
+        };
         let mut sessions = 0;
         loop {
             sessions += self.delete_sessions(gone).await?;
-            let transaction = self.begin().await.map_err(of_statement)?;
-            let keys = access_key::Entity::delete_many().filter(access_key::Column::TenantId.eq(number));
-            keys.exec(&transaction).await.map_err(of_statement)?;
-            match tenant::Entity::delete_by_id(number).exec(&transaction).await.map_err(of_statement) {
-                Ok(_) => {
-                    bump(transaction).await?;
-                    return Ok(sessions);
-                }
+            match writer.transact(&number, delete).await {
+                Ok(()) => return Ok(sessions),
                 // A session or key slipped in meanwhile; it still refers to the tenant.
-                Err(StoreError::NoSuchTenant) => transaction.rollback().await.map_err(of_statement)?,
+                Err(StoreError::NoSuchTenant) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
     async fn create_key(&self, key: &AccessKey) -> Result<(), StoreError> {
-        let transaction = self.begin().await.map_err(of_statement)?;
-        let row = of_key(key).into_active_model();
-        access_key::Entity::insert(row)
-            .exec_without_returning(&transaction)
-            .await
-            .map_err(|error| taken(of_statement(error), "the secret"))?;
-        bump(transaction).await
+        let create: Work<_, _> = |transaction, key| {
+            Box::pin(async move {
+                let created = access_key::Entity::insert(of_key(key).into_active_model()).exec_without_returning(transaction).await;
+                created.map_err(|error| taken(of_statement(error), "the secret"))?;
+                bump(transaction).await
+            })
+        };
+        self.writer().transact(key, create).await
     }
 
     async fn keys_of(&self, owner: TenantId) -> Result<Vec<AccessKey>, StoreError> {
@@ -107,35 +127,43 @@ impl DirectoryStore for Database {
     }
 
     async fn revoke_key(&self, key: &KeyId, now: Timestamp) -> Result<bool, StoreError> {
-        let transaction = self.begin().await.map_err(of_statement)?;
-        let found = access_key::Entity::find_by_id(key.as_str()).one(&transaction).await.map_err(of_statement)?;
-        if found.is_none() {
-            return Ok(false);
-        }
-        let revoke = Query::update()
-            .table(access_key::Entity)
-            .value(access_key::Column::RevokedAt, now.epoch_ms())
-            .and_where(access_key::Column::Id.eq(key.as_str()))
-            .and_where(access_key::Column::RevokedAt.is_null())
-            .take();
-        transaction.execute(&revoke).await.map_err(of_statement)?;
-        bump(transaction).await?;
-        Ok(true)
+        let revoke: Work<(&KeyId, Timestamp), bool> = |transaction, (key, now)| {
+            Box::pin(async move {
+                let found = access_key::Entity::find_by_id(key.as_str()).one(transaction).await.map_err(of_statement)?;
+                if found.is_none() {
+                    return Ok(false);
+                }
+                let revoke = Query::update()
+                    .table(access_key::Entity)
+                    .value(access_key::Column::RevokedAt, now.epoch_ms())
+                    .and_where(access_key::Column::Id.eq(key.as_str()))
+                    .and_where(access_key::Column::RevokedAt.is_null())
+                    .take();
+                transaction.execute(&revoke).await.map_err(of_statement)?;
+                bump(transaction).await?;
+                Ok(true)
+            })
+        };
+        self.writer().transact(&(key, now), revoke).await
     }
 
     async fn note_use(&self, uses: Vec<(KeyId, Timestamp)>) -> Result<(), StoreError> {
-        let transaction = self.begin().await.map_err(of_statement)?;
-        for (key, at) in uses {
-            let last = access_key::Column::LastUsedAt;
-            let note = Query::update()
-                .table(access_key::Entity)
-                .value(last, at.epoch_ms())
-                .and_where(access_key::Column::Id.eq(key.as_str()))
-                .and_where(last.is_null().or(last.lt(at.epoch_ms())))
-                .take();
-            transaction.execute(&note).await.map_err(of_statement)?;
-        }
-        transaction.commit().await.map_err(of_commit)
+        let note: Work<Vec<(KeyId, Timestamp)>, ()> = |transaction, uses| {
+            Box::pin(async move {
+                for (key, at) in uses {
+                    let last = access_key::Column::LastUsedAt;
+                    let note = Query::update()
+                        .table(access_key::Entity)
+                        .value(last, at.epoch_ms())
+                        .and_where(access_key::Column::Id.eq(key.as_str()))
+                        .and_where(last.is_null().or(last.lt(at.epoch_ms())))
+                        .take();
+                    transaction.execute(&note).await.map_err(of_statement)?;
+                }
+                Ok(())
+            })
+        };
+        self.writer().transact(&uses, note).await
     }
 }
 
@@ -143,7 +171,7 @@ impl Database {
     async fn delete_sessions(&self, tenant: TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            match session_writes::delete(self, tenant, Condition::all(), DELETE_BATCH).await? {
+            match session_deletes::delete(&self.writer(), tenant, Condition::all(), DELETE_BATCH).await? {
                 0 => return Ok(deleted),
                 some => deleted += some,
             }
@@ -156,13 +184,12 @@ async fn version(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
     row.map(|row| row.version).ok_or_else(|| Unreadable { table: "directory", column: "version" }.into())
 }
 
-/// Tells every instance that something changed, and commits.
-async fn bump(transaction: DatabaseTransaction) -> Result<(), StoreError> {
+/// Tells every instance that something changed.
+async fn bump(transaction: &DatabaseTransaction) -> Result<(), StoreError> {
     let next = Expr::col(directory::Column::Version).add(1);
     let bump =
         Query::update().table(directory::Entity).value(directory::Column::Version, next).and_where(directory::Column::Id.eq(1)).take();
-    transaction.execute(&bump).await.map_err(of_statement)?;
-    transaction.commit().await.map_err(of_commit)
+    transaction.execute(&bump).await.map_err(of_statement).map(drop)
 }
 
 fn taken(error: StoreError, what: &'static str) -> StoreError {

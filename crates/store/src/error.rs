@@ -24,50 +24,141 @@ pub(crate) fn of_statement(error: DbErr) -> StoreError {
         Some(SqlErr::ForeignKeyConstraintViolation(_)) => return StoreError::NoSuchTenant,
         _ => {}
     }
-    if is_passing(&error) { StoreError::Busy(error.into()) } else { StoreError::Failed(error.into()) }
+    match kind(&error) {
+        Kind::NoRoom => StoreError::NoRoom(error.into()),
+        Kind::Conflict | Kind::Passing | Kind::Transport | Kind::FailedSync => StoreError::Busy(error.into()),
+        Kind::Lasting => StoreError::Failed(error.into()),
+    }
 }
 
-/// The error of a COMMIT, which may have happened all the same.
+/// The error of a COMMIT, which may have happened all the same, unless the engine says why it has not.
 pub(crate) fn of_commit(error: DbErr) -> StoreError {
-    StoreError::Unconfirmed(error.into())
+    match kind(&error) {
+        Kind::NoRoom => StoreError::NoRoom(error.into()),
+        Kind::Conflict => StoreError::Busy(error.into()),
+        Kind::Passing | Kind::Transport | Kind::FailedSync | Kind::Lasting => StoreError::Unconfirmed(error.into()),
+    }
 }
 
-/// Whether the same statement may succeed later: no connection, no time, a conflict with somebody else, no room.
-fn is_passing(error: &DbErr) -> bool {
+/// Whether a transaction lost against another one and can simply be made again.
+pub(crate) fn is_conflict(error: &StoreError) -> bool {
+    kind_of_cause(error) == Some(Kind::Conflict)
+}
+
+/// Whether the connection failed, or the file below it.
+pub(crate) fn is_transport(error: &StoreError) -> bool {
+    matches!(kind_of_cause(error), Some(Kind::Transport | Kind::FailedSync))
+}
+
+/// Whether the disk failed to make durable what it was handed.
+pub(crate) fn is_failed_sync(error: &StoreError) -> bool {
+    kind_of_cause(error) == Some(Kind::FailedSync)
+}
+
+fn kind_of_cause(error: &StoreError) -> Option<Kind> {
     match error {
-        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) | DbErr::Conn(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => match &**error {
-            SqlxError::Io(_) | SqlxError::PoolTimedOut | SqlxError::PoolClosed | SqlxError::WorkerCrashed => true,
-            SqlxError::Database(database) => database.code().is_some_and(|code| is_passing_code(&code)),
-            _ => false,
-        },
-        _ => false,
+        StoreError::Busy(cause) | StoreError::NoRoom(cause) | StoreError::Unconfirmed(cause) | StoreError::Failed(cause) => {
+            cause.downcast_ref::<DbErr>().map(kind)
+        }
+        StoreError::Taken(_) | StoreError::NoSuchTenant => None,
     }
 }
 
-/// `SQLSTATE` classes of PostgreSQL and result codes of SQLite, whose low byte is the primary one.
-fn is_passing_code(code: &str) -> bool {
-    const SQLITE_BUSY: u32 = 5;
-    const SQLITE_LOCKED: u32 = 6;
-    const SQLITE_FULL: u32 = 13;
-    if code.len() == 5 {
-        // Serialisation failures and deadlocks, connections, resources, operator intervention.
-        return matches!(code, "40001" | "40P01") || ["08", "53", "57"].iter().any(|class| code.starts_with(class));
+/// What an error of the database means for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Another transaction won; this one was rolled back.
+    Conflict,
+    /// The disk is full.
+    NoRoom,
+    /// No time, no connection, a lock that somebody holds: the same may succeed later.
+    Passing,
+    /// The connection broke, or reading or writing a file failed.
+    Transport,
+    /// What was written could not be made durable.
+    FailedSync,
+    /// The same would fail again.
+    Lasting,
+}
+
+fn kind(error: &DbErr) -> Kind {
+    match error {
+        DbErr::ConnectionAcquire(ConnAcquireErr::Timeout | ConnAcquireErr::ConnectionClosed) => Kind::Passing,
+        DbErr::Conn(_) => Kind::Transport,
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => match &**error {
+            SqlxError::Io(_) | SqlxError::WorkerCrashed => Kind::Transport,
+            SqlxError::PoolTimedOut | SqlxError::PoolClosed => Kind::Passing,
+            SqlxError::Database(database) => database.code().map_or(Kind::Lasting, |code| kind_of_code(&code)),
+            _ => Kind::Lasting,
+        },
+        _ => Kind::Lasting,
     }
-    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED | SQLITE_FULL))
+}
+
+/// `SQLSTATE` codes of PostgreSQL and result codes of SQLite, whose low byte is the primary one.
+fn kind_of_code(code: &str) -> Kind {
+    if code.len() == 5 {
+        return match code {
+            // Serialisation failure and deadlock.
+            "40001" | "40P01" => Kind::Conflict,
+            "53100" => Kind::NoRoom,
+            // The operator ended it, or the server is not up yet.
+            "57P01" | "57P02" | "57P03" | "57P05" => Kind::Transport,
+            // Connections, resources, other interventions.
+            _ if code.starts_with("08") => Kind::Transport,
+            _ if code.starts_with("53") || code.starts_with("57") => Kind::Passing,
+            _ => Kind::Lasting,
+        };
+    }
+    const BUSY: u32 = 5;
+    const LOCKED: u32 = 6;
+    const IOERR: u32 = 10;
+    const FULL: u32 = 13;
+    const CANTOPEN: u32 = 14;
+    const IOERR_FSYNC: u32 = IOERR | 4 << 8;
+    const IOERR_DIR_FSYNC: u32 = IOERR | 5 << 8;
+    match code.parse::<u32>() {
+        Ok(IOERR_FSYNC | IOERR_DIR_FSYNC) => Kind::FailedSync,
+        Ok(code) => match code & 0xff {
+            BUSY | LOCKED => Kind::Passing,
+            IOERR | CANTOPEN => Kind::Transport,
+            FULL => Kind::NoRoom,
+            _ => Kind::Lasting,
+        },
+        Err(_) => Kind::Lasting,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_passing_code;
+    use super::{Kind, kind_of_code};
 
     #[test]
-    fn codes_that_pass_by_themselves() {
-        for passing in ["40001", "40P01", "08006", "53100", "57P01", "57014", "5", "6", "13", "261", "517"] {
-            assert!(is_passing_code(passing), "{passing}");
-        }
-        for lasting in ["23505", "22021", "42P01", "1", "19", "2067", ""] {
-            assert!(!is_passing_code(lasting), "{lasting}");
+    fn what_codes_of_both_engines_mean() {
+        for (code, kind) in [
+            ("40001", Kind::Conflict),
+            ("40P01", Kind::Conflict),
+            ("53100", Kind::NoRoom),
+            ("13", Kind::NoRoom),
+            ("53300", Kind::Passing),
+            ("57014", Kind::Passing),
+            ("5", Kind::Passing),
+            ("517", Kind::Passing),
+            ("262", Kind::Passing),
+            ("08006", Kind::Transport),
+            ("57P01", Kind::Transport),
+            ("778", Kind::Transport),
+            ("14", Kind::Transport),
+            ("1034", Kind::FailedSync),
+            ("1290", Kind::FailedSync),
+            ("23505", Kind::Lasting),
+            ("22021", Kind::Lasting),
+            ("42P01", Kind::Lasting),
+            ("1", Kind::Lasting),
+            ("2067", Kind::Lasting),
+            ("", Kind::Lasting),
+        ] {
+            assert_eq!(kind_of_code(code), kind, "{code}");
         }
     }
 }

@@ -38,7 +38,7 @@ impl Database {
         }
         // All or nothing, and whoever starts at the same time waits: SQLite's transaction has the write lock, PostgreSQL's holds a
         // lock of its own until it ends.
-        let transaction = self.begin().await?;
+        let transaction = self.writer().begin().await?;
         if transaction.get_database_backend() == DbBackend::Postgres {
             let lock = format!("SET LOCAL statement_timeout = 0; SELECT pg_advisory_xact_lock({ADVISORY_LOCK})");
             transaction.execute_unprepared(&lock).await?;
@@ -55,7 +55,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn pending_migrations(&self) -> Result<usize, DbErr> {
-        Migrations::get_pending_migrations_read_only(self.probe()).await.map(|pending| pending.len())
+        Migrations::get_pending_migrations_read_only(self.keeper()).await.map(|pending| pending.len())
     }
 
     /// All changes in their order, and whether each was made.
@@ -63,7 +63,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, DbErr> {
-        let known = Migrations::get_migration_with_status_read_only(self.probe()).await?;
+        let known = Migrations::get_migration_with_status_read_only(self.keeper()).await?;
         Ok(known.iter().map(|m| MigrationState { name: m.name().to_owned(), applied: m.status() == MigrationStatus::Applied }).collect())
     }
 }

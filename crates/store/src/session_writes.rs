@@ -7,64 +7,109 @@ use calldata_core::replay::{self, ReplayDigest};
 use calldata_core::{CallerKey, Scope, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, Iden, IntoActiveModel, Iterable, QueryFilter, QuerySelect,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iden, IntoActiveModel, Iterable, QueryFilter, QuerySelect,
+    TransactionTrait,
 };
 
-use crate::Database;
+use crate::database::{Work, Writer};
 use crate::entity::session::{Column, Entity, Model};
-use crate::error::{Unreadable, of_commit, of_statement};
+use crate::error::{Unreadable, of_statement};
 use crate::row;
 
 /// Rows in one statement; every row binds some twenty values, and engines bound their number.
 const ROWS_PER_STATEMENT: usize = 500;
 
 /// Which earlier session a write is about.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Identity {
     Digest(TenantId, [u8; 16]),
     Id(TenantId, SessionId),
 }
 
-impl Identity {
-    fn of(write: &Write) -> Self {
+/// A write, ready to be stored.
+#[derive(Debug)]
+pub(crate) struct Row {
+    identity: Identity,
+    id: SessionId,
+    scope: Scope,
+    start_told: bool,
+    model: Model,
+}
+
+impl From<Write> for Row {
+    fn from(write: Write) -> Self {
         let tenant = write.scope.tenant();
-        match write.same {
-            Same::Digest(digest) => Self::Digest(tenant, *ReplayDigest::as_bytes(&digest)),
-            Same::Id => Self::Id(tenant, write.id.clone()),
-        }
+        let identity = match write.same {
+            Same::Digest(digest) => Identity::Digest(tenant, *ReplayDigest::as_bytes(&digest)),
+            Same::Id => Identity::Id(tenant, write.id.clone()),
+        };
+        let (id, scope, start_told) = (write.id.clone(), write.scope, write.details.started_at.is_some());
+        Self { identity, id, scope, start_told, model: row::of_write(write) }
     }
 }
 
-/// See [`calldata_core::SessionStore::write`].
-pub(crate) async fn write(database: &Database, batch: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-    let identities: Vec<_> = batch.iter().map(Identity::of).collect();
+impl Row {
+    /// About how much text it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let Model { call_id, caller, fields, content, conversation, turns, answers, details, .. } = &self.model;
+        let given = [content, conversation, turns, answers, details].into_iter().flatten().map(String::len).sum::<usize>();
+        call_id.len() + caller.len() + fields.len() + given
+    }
+}
+
+/// Stores rows in one transaction; the results are in their order. Two of one session are folded into one, and a row that fails by
+/// itself fails alone.
+pub(crate) async fn write(writer: &Writer, rows: Vec<Row>) -> Vec<Result<Written, StoreError>> {
+    let identities: Vec<_> = rows.iter().map(|row| row.identity.clone()).collect();
     // Sorted, so that two instances that write the same sessions lock them in one order.
     let mut folded = BTreeMap::new();
-    for (identity, write) in identities.iter().zip(batch) {
-        let keeps_first = matches!(identity, Identity::Digest(..));
-        if !(keeps_first && folded.contains_key(identity)) {
-            folded.insert(identity.clone(), write);
+    for row in rows {
+        let keeps_first = matches!(row.identity, Identity::Digest(..));
+        if !(keeps_first && folded.contains_key(&row.identity)) {
+            folded.insert(row.identity.clone(), row);
         }
     }
-    let mut outcomes = HashMap::new();
-    match write_together(database, &folded).await {
-        Ok(written) => outcomes.extend(written.into_iter().map(|(identity, written)| (identity, Ok(written)))),
-        Err(error) if folded.len() == 1 => outcomes.extend(folded.into_keys().map(|identity| (identity, Err(shared(&error))))),
-        Err(StoreError::Unconfirmed(error)) => {
-            let error = StoreError::Unconfirmed(error);
-            outcomes.extend(folded.into_keys().map(|identity| (identity, Err(shared(&error)))));
-        }
-        // One bad row fails alone: each gets a transaction of its own.
-        Err(_) => {
-            for (identity, write) in folded {
-                let alone = BTreeMap::from([(identity.clone(), write)]);
-                let outcome = write_together(database, &alone).await.and_then(|mut written| {
-                    written.remove(&identity).ok_or_else(|| StoreError::Failed("a write was neither stored nor refused".into()))
-                });
-                outcomes.insert(identity, outcome);
+    let rows: Vec<_> = folded.values().collect();
+    let outcomes = match writer.transact(&rows[..], |transaction, rows| Box::pin(write_together(transaction, rows))).await {
+        Ok(written) => written.into_iter().map(|(identity, written)| (identity, Ok(written))).collect(),
+        // What befell the whole transaction befell each of them; where it was a row, the others must not suffer.
+        Err(StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_)) if rows.len() > 1 => apart(writer, &rows).await,
+        Err(error) => rows.iter().map(|row| (row.identity.clone(), Err(shared(&error)))).collect(),
+    };
+    answers(identities, &outcomes)
+}
+
+type Outcomes = HashMap<Identity, Result<Written, StoreError>>;
+
+/// One transaction again, in which each row has a savepoint to fall back to.
+async fn apart(writer: &Writer, rows: &[&Row]) -> Outcomes {
+    let one_by_one: Work<[&Row], Outcomes> = |transaction, rows| {
+        Box::pin(async move {
+            let mut outcomes = Outcomes::new();
+            for row in rows {
+                let savepoint = transaction.begin().await.map_err(of_statement)?;
+                match write_together(&savepoint, &[row]).await {
+                    Ok(written) => {
+                        savepoint.commit().await.map_err(of_statement)?;
+                        outcomes.extend(written.into_iter().map(|(identity, written)| (identity, Ok(written))));
+                    }
+                    Err(error @ (StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_))) => {
+                        savepoint.rollback().await.map_err(of_statement)?;
+                        outcomes.insert(row.identity.clone(), Err(error));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-        }
+            Ok(outcomes)
+        })
+    };
+    match writer.transact(rows, one_by_one).await {
+        Ok(outcomes) => outcomes,
+        Err(error) => rows.iter().map(|row| (row.identity.clone(), Err(shared(&error)))).collect(),
     }
+}
+
+fn answers(identities: Vec<Identity>, outcomes: &Outcomes) -> Vec<Result<Written, StoreError>> {
     let mut answered = HashSet::new();
     identities
         .into_iter()
@@ -83,6 +128,7 @@ fn shared(error: &StoreError) -> StoreError {
     let cause = || format!("{}", std::error::Error::source(error).unwrap_or(error)).into();
     match error {
         StoreError::Busy(_) => StoreError::Busy(cause()),
+        StoreError::NoRoom(_) => StoreError::NoRoom(cause()),
         StoreError::Unconfirmed(_) => StoreError::Unconfirmed(cause()),
         StoreError::Taken(what) => StoreError::Taken(what),
         StoreError::NoSuchTenant => StoreError::NoSuchTenant,
@@ -90,29 +136,27 @@ fn shared(error: &StoreError) -> StoreError {
     }
 }
 
-async fn write_together(database: &Database, writes: &BTreeMap<Identity, Write>) -> Result<HashMap<Identity, Written>, StoreError> {
-    let (by_digest, by_id): (Vec<_>, Vec<_>) = writes.values().partition(|write| matches!(write.same, Same::Digest(_)));
-    let transaction = database.begin().await.map_err(of_statement)?;
+async fn write_together(transaction: &DatabaseTransaction, rows: &[&Row]) -> Result<HashMap<Identity, Written>, StoreError> {
+    let (by_digest, by_id): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
     let mut written = HashMap::new();
     for chunk in by_digest.chunks(ROWS_PER_STATEMENT) {
-        insert_or_refresh(&transaction, chunk, &mut written).await?;
+        insert_or_refresh(transaction, chunk, &mut written).await?;
     }
     for chunk in by_id.chunks(ROWS_PER_STATEMENT) {
-        insert_or_replace(&transaction, chunk, &mut written).await?;
+        insert_or_replace(transaction, chunk, &mut written).await?;
     }
-    transaction.commit().await.map_err(of_commit)?;
     Ok(written)
 }
 
 /// PAR-P7: a row with the same digest that is young enough is refreshed; one that is too old gives its digest up.
 async fn insert_or_refresh(
     transaction: &DatabaseTransaction,
-    writes: &[&Write],
+    rows: &[&Row],
     written: &mut HashMap<Identity, Written>,
 ) -> Result<(), StoreError> {
-    let mut rest = writes.to_vec();
+    let mut rest = rows.to_vec();
     for _ in 0..2 {
-        let earliest = |write: &Write| write.received_first.minus(replay::WINDOW).epoch_ms();
+        let ids: HashMap<_, _> = rest.iter().map(|row| (&row.identity, &row.id)).collect();
         let statement = insert(&rest, conflict_on_digest());
         for row in transaction.query_all(&statement).await.map_err(of_statement)? {
             let (tenant, id, digest): (i64, String, Option<Vec<u8>>) =
@@ -121,21 +165,21 @@ async fn insert_or_refresh(
             let id = SessionId::new(&id).map_err(|_| unreadable("id"))?;
             let digest = digest.and_then(|bytes| bytes.try_into().ok()).ok_or_else(|| unreadable("replay_digest"))?;
             let identity = Identity::Digest(TenantId::from_number(tenant), digest);
-            let created = rest.iter().any(|write| write.id == id && Identity::of(write) == identity);
+            let created = ids.get(&identity) == Some(&&id);
             written.insert(identity, if created { Written::Created(id) } else { Written::Updated(id) });
         }
-        rest.retain(|write| !written.contains_key(&Identity::of(write)));
+        rest.retain(|row| !written.contains_key(&row.identity));
         if rest.is_empty() {
             return Ok(());
         }
-        for write in &rest {
-            let Same::Digest(digest) = write.same else { continue };
+        for row in &rest {
+            let Identity::Digest(tenant, digest) = &row.identity else { continue };
             let give_up = Query::update()
                 .table(Entity)
                 .value(Column::ReplayDigest, Option::<Vec<u8>>::None)
-                .and_where(Column::TenantId.eq(write.scope.tenant().number()))
-                .and_where(Column::ReplayDigest.eq(digest.as_bytes().to_vec()))
-                .and_where(Column::ReceivedFirst.lt(earliest(write)))
+                .and_where(Column::TenantId.eq(tenant.number()))
+                .and_where(Column::ReplayDigest.eq(digest.to_vec()))
+                .and_where(Column::ReceivedFirst.lt(Timestamp::clamped(row.model.received_first).minus(replay::WINDOW).epoch_ms()))
                 .take();
             transaction.execute(&give_up).await.map_err(of_statement)?;
         }
@@ -159,16 +203,16 @@ fn conflict_on_digest() -> OnConflict {
 /// OIF-R2: a row with the same identifier is replaced and keeps its first receipt, unless it has expired.
 async fn insert_or_replace(
     transaction: &DatabaseTransaction,
-    writes: &[&Write],
+    rows: &[&Row],
     written: &mut HashMap<Identity, Written>,
 ) -> Result<(), StoreError> {
     let mut known = HashSet::new();
-    let mut by_scope: BTreeMap<TenantId, (Scope, Vec<&Write>)> = BTreeMap::new();
-    for write in writes {
-        by_scope.entry(write.scope.tenant()).or_insert_with(|| (write.scope, Vec::new())).1.push(write);
+    let mut by_scope: BTreeMap<TenantId, (Scope, Vec<&Row>)> = BTreeMap::new();
+    for row in rows {
+        by_scope.entry(row.scope.tenant()).or_insert_with(|| (row.scope, Vec::new())).1.push(row);
     }
-    for (scope, writes) in by_scope.values() {
-        let ids = writes.iter().map(|write| write.id.as_str());
+    for (scope, rows) in by_scope.values() {
+        let ids = rows.iter().map(|row| row.id.as_str());
         let found: Vec<String> = Entity::find()
             .select_only()
             .column(Column::Id)
@@ -180,18 +224,18 @@ async fn insert_or_replace(
             .await
             .map_err(of_statement)?;
         known.extend(found.into_iter().map(|id| (scope.tenant(), id)));
-        let (told, untold): (Vec<&Write>, Vec<&Write>) = writes.iter().partition(|write| write.details.started_at.is_some());
+        let (told, untold): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.start_told);
         // A session whose start is not told began with its first receipt, which is the kept one.
-        for (writes, kept) in [(told, &[Column::ReceivedFirst][..]), (untold, &[Column::ReceivedFirst, Column::StartedAt][..])] {
-            if !writes.is_empty() {
-                transaction.execute(&insert(&writes, conflict_on_id(*scope, kept))).await.map_err(of_statement)?;
+        for (rows, kept) in [(told, &[Column::ReceivedFirst][..]), (untold, &[Column::ReceivedFirst, Column::StartedAt][..])] {
+            if !rows.is_empty() {
+                transaction.execute(&insert(&rows, conflict_on_id(*scope, kept))).await.map_err(of_statement)?;
             }
         }
     }
-    for write in writes {
-        let id = write.id.clone();
-        let known = known.contains(&(write.scope.tenant(), id.as_str().to_owned()));
-        written.insert(Identity::of(write), if known { Written::Updated(id) } else { Written::Created(id) });
+    for row in rows {
+        let id = row.id.clone();
+        let known = known.contains(&(row.scope.tenant(), id.as_str().to_owned()));
+        written.insert(row.identity.clone(), if known { Written::Updated(id) } else { Written::Created(id) });
     }
     Ok(())
 }
@@ -213,8 +257,8 @@ fn excluded(column: Column) -> Expr {
     Expr::col((Alias::new("excluded"), Alias::new(column.unquoted())))
 }
 
-fn insert(writes: &[&Write], conflict: OnConflict) -> sea_orm::sea_query::InsertStatement {
-    let rows: Vec<_> = writes.iter().map(|write| Model::into_active_model(row::of_write((*write).clone()))).collect();
+fn insert(rows: &[&Row], conflict: OnConflict) -> sea_orm::sea_query::InsertStatement {
+    let rows: Vec<_> = rows.iter().map(|row| row.model.clone().into_active_model()).collect();
     let mut statement = sea_orm::QueryTrait::into_query(Entity::insert_many(rows));
     statement.on_conflict(conflict);
     statement.returning(Query::returning().columns([Column::TenantId, Column::Id, Column::ReplayDigest]));
@@ -222,32 +266,20 @@ fn insert(writes: &[&Write], conflict: OnConflict) -> sea_orm::sea_query::Insert
 }
 
 /// See [`calldata_core::SessionStore::set_caller_keys`].
-pub(crate) async fn set_caller_keys(database: &Database, tenant: TenantId, keys: Vec<(SessionId, CallerKey)>) -> Result<(), StoreError> {
-    let transaction = database.begin().await.map_err(of_statement)?;
-    for (id, key) in keys {
-        let update = Query::update()
-            .table(Entity)
-            .value(Column::CallerKey, key.as_str())
-            .and_where(Column::TenantId.eq(tenant.number()))
-            .and_where(Column::Id.eq(id.as_str()))
-            .take();
-        transaction.execute(&update).await.map_err(of_statement)?;
-    }
-    transaction.commit().await.map_err(of_commit)
-}
-
-/// Sessions first received at this moment or before.
-pub(crate) fn received_until(until: Timestamp) -> Condition {
-    Condition::all().add(Column::ReceivedFirst.lte(until.epoch_ms()))
-}
-
-/// Deletes up to `limit` of a tenant's sessions that meet a condition, in a transaction of its own; returns how many.
-pub(crate) async fn delete(database: &Database, tenant: TenantId, which: Condition, limit: u64) -> Result<u64, StoreError> {
-    let of_tenant = Column::TenantId.eq(tenant.number());
-    let some = Query::select().column(Column::Id).from(Entity).and_where(of_tenant.clone()).cond_where(which).limit(limit).take();
-    let delete = Query::delete().from_table(Entity).and_where(of_tenant).and_where(Column::Id.in_subquery(some)).take();
-    let transaction = database.begin().await.map_err(of_statement)?;
-    let deleted = transaction.execute(&delete).await.map_err(of_statement)?.rows_affected();
-    transaction.commit().await.map_err(of_commit)?;
-    Ok(deleted)
+pub(crate) async fn set_caller_keys(writer: &Writer, tenant: TenantId, keys: Vec<(SessionId, CallerKey)>) -> Result<(), StoreError> {
+    let set: Work<(TenantId, Vec<(SessionId, CallerKey)>), ()> = |transaction, (tenant, keys)| {
+        Box::pin(async move {
+            for (id, key) in keys {
+                let update = Query::update()
+                    .table(Entity)
+                    .value(Column::CallerKey, key.as_str())
+                    .and_where(Column::TenantId.eq(tenant.number()))
+                    .and_where(Column::Id.eq(id.as_str()))
+                    .take();
+                transaction.execute(&update).await.map_err(of_statement)?;
+            }
+            Ok(())
+        })
+    };
+    writer.transact(&(tenant, keys), set).await
 }

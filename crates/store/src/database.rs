@@ -1,0 +1,233 @@
+//! An open database: who writes, who reads, and what happens when either fails.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use calldata_core::StoreError;
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
+    TransactionTrait,
+};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
+use crate::group_commit::GroupCommit;
+
+/// How often a transaction that lost a conflict with another one is made again.
+const MAX_RETRIES: u32 = 5;
+/// The longest pause before the first of them; each further one may take twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(8);
+/// How long a server may take for a whole transaction, or for a query. SQLite has no such limit: its calls cannot be abandoned.
+const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// A query that was given up after this time may have hung.
+const SUSPICIOUS: Duration = Duration::from_secs(1);
+/// For how long connections that come back to a pool in doubt are thrown away.
+const DOUBT: Duration = Duration::from_secs(3);
+
+/// An open database. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    pools: Pools,
+    sync_failed: watch::Sender<bool>,
+    group_commit: Arc<GroupCommit>,
+}
+
+/// Connections by what they are for.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    /// The one connection of the group commit.
+    pub(crate) line: Pool,
+    /// For everything else that writes; SQLite knows one writer, so it is the same one there.
+    pub(crate) writers: Pool,
+    /// For everything that only reads.
+    pub(crate) readers: Pool,
+    /// For what requests must not wait for, or be waited for by: readiness and upkeep.
+    pub(crate) keeper: Pool,
+}
+
+/// Connections that are opened when they are needed and thrown away when they are in doubt.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    pub(crate) connection: DatabaseConnection,
+    pub(crate) doubt: Doubt,
+}
+
+/// Whether the connections of a pool may be broken without anybody having been told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doubt(Arc<Mutex<Option<Instant>>>);
+
+impl Doubt {
+    fn raise(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection that comes back now is to be thrown away.
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|raised| raised.elapsed() < DOUBT)
+    }
+}
+
+impl Database {
+    pub(crate) fn of(pools: Pools) -> Self {
+        let sync_failed = watch::Sender::new(false);
+        let group_commit = Arc::new(GroupCommit::start(Writer { pool: pools.line.clone(), sync_failed: sync_failed.clone() }));
+        Self { pools, sync_failed, group_commit }
+    }
+
+    pub(crate) fn readers(&self) -> &DatabaseConnection {
+        &self.pools.readers.connection
+    }
+
+    /// A connection that requests do not use.
+    pub(crate) fn keeper(&self) -> &DatabaseConnection {
+        &self.pools.keeper.connection
+    }
+
+    pub(crate) fn group_commit(&self) -> &GroupCommit {
+        &self.group_commit
+    }
+
+    /// What writes in transactions of their own, beside the group commit.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer { pool: self.pools.writers.clone(), sync_failed: self.sync_failed.clone() }
+    }
+
+    /// Completes when the disk failed to make something durable that was handed to it. What it holds then is known to nobody: the
+    /// process must end, and the next one recovers from the log. Until it does, every write is refused.
+    pub async fn sync_failed(&self) {
+        let mut failed = self.sync_failed.subscribe();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Begins a transaction in which everything is read as of one moment. SQLite's are so by themselves.
+    pub(crate) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
+        let readers = self.readers();
+        match readers.get_database_backend() {
+            DbBackend::Postgres => readers.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await,
+            _ => readers.begin().await,
+        }
+    }
+
+    /// Gives up on a query that is not answered in time. Where a server was asked, the connection is thrown away.
+    pub(crate) async fn read<T>(&self, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let mut query = pin!(query);
+        // Declared after the query and so dropped before it, which is when its connection comes back.
+        let mut asked = Asked { pool: &self.pools.readers, at: Instant::now(), answered: false };
+        let outcome = tokio::time::timeout(SERVER_TIMEOUT, &mut query).await;
+        asked.answered = outcome.is_ok();
+        outcome.unwrap_or_else(|elapsed| Err(StoreError::Busy(elapsed.into())))
+    }
+}
+
+/// A query under way. One that is given up after a while, by us or because its client is gone, may hang in a connection that has
+/// stalled.
+struct Asked<'a> {
+    pool: &'a Pool,
+    at: Instant,
+    answered: bool,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let is_server = self.pool.connection.get_database_backend() == DbBackend::Postgres;
+        if is_server && !self.answered && self.at.elapsed() >= SUSPICIOUS {
+            self.pool.doubt.raise();
+        }
+    }
+}
+
+/// What is done in a transaction, with what it is given; it may be done more than once.
+pub(crate) type Work<D, T> = for<'t> fn(&'t DatabaseTransaction, &'t D) -> Working<'t, T>;
+pub(crate) type Working<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>;
+
+/// Writes in transactions.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pool: Pool,
+    sync_failed: watch::Sender<bool>,
+}
+
+impl Writer {
+    /// Does `work` with what is `given` in a transaction; again where it lost a conflict with another one. On SQLite the transaction takes the write lock
+    /// at once: one that took it later could not wait for it.
+    ///
+    /// # Errors
+    /// Those of the work; [`StoreError::Unconfirmed`] where the transaction may have been committed.
+    pub(crate) async fn transact<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<T, StoreError> {
+        let mut retries = 0;
+        loop {
+            match self.attempt(given, work).await {
+                Err(error) if is_conflict(&error) && retries < MAX_RETRIES => {
+                    let pause = FIRST_PAUSE * 2_u32.pow(retries);
+                    tokio::time::sleep(pause.mul_f64(rand::random())).await;
+                    retries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Begins a transaction that takes as long as it needs.
+    pub(crate) async fn begin(&self) -> Result<DatabaseTransaction, DbErr> {
+        let options =
+            TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
+        self.pool.connection.begin_with_options(options).await
+    }
+
+    async fn attempt<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<T, StoreError> {
+        if *self.sync_failed.borrow() {
+            return Err(StoreError::Busy("the disk failed, the process ends".into()));
+        }
+        let committing = AtomicBool::new(false);
+        let outcome = self.in_time(self.run(given, work, &committing), &committing).await;
+        if let Err(error) = &outcome {
+            if is_failed_sync(error) {
+                self.sync_failed.send_replace(true);
+            }
+            if matches!(error, StoreError::Unconfirmed(_) | StoreError::NoRoom(_)) || is_transport(error) {
+                self.pool.doubt.raise();
+            }
+        }
+        outcome
+    }
+
+    async fn run<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, committing: &AtomicBool) -> Result<T, StoreError> {
+        let transaction = self.begin().await.map_err(of_statement)?;
+        match work(&transaction, given).await {
+            Ok(done) => {
+                committing.store(true, Ordering::Release);
+                transaction.commit().await.map_err(of_commit)?;
+                Ok(done)
+            }
+            Err(error) => {
+                if let Err(failed) = transaction.rollback().await {
+                    // Whatever it was about to change is not committed; the connection is of no more use.
+                    self.pool.doubt.raise();
+                    tracing::debug!(error = &failed as &dyn std::error::Error, "a rollback failed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn in_time<T>(&self, attempt: impl Future<Output = Result<T, StoreError>>, committing: &AtomicBool) -> Result<T, StoreError> {
+        if self.pool.connection.get_database_backend() != DbBackend::Postgres {
+            return attempt.await;
+        }
+        let mut attempt = pin!(attempt);
+        match tokio::time::timeout(SERVER_TIMEOUT, &mut attempt).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => {
+                // Before the attempt is dropped and its connection comes back.
+                self.pool.doubt.raise();
+                let committing = committing.load(Ordering::Acquire);
+                Err(if committing { StoreError::Unconfirmed(elapsed.into()) } else { StoreError::Busy(elapsed.into()) })
+            }
+        }
+    }
+}

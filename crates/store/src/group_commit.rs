@@ -1,0 +1,125 @@
+//! One commit for all writes that wait: each gets its own answer, and none waits for company.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use calldata_core::port::{Write, Written};
+use calldata_core::{StoreError, TenantId};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::database::Writer;
+use crate::session_writes::{self, Row};
+use crate::write_queue::{Bounds, Load, WriteQueue};
+
+/// What may wait. A bot gives up after four seconds, so a longer queue would only hold what nobody waits for.
+const QUEUE: Bounds = Bounds { rows: 8_192, bytes: 64 << 20 };
+/// What shares a commit.
+const COMMIT: Bounds = Bounds { rows: 512, bytes: 8 << 20 };
+/// Who has waited longer was told that the gateway is busy (PAR-P8), and comes again.
+const PATIENCE: Duration = Duration::from_millis(2_500);
+
+type Results = Vec<Result<Written, StoreError>>;
+
+/// Takes writes in, and has a task of its own that commits them.
+#[derive(Debug)]
+pub(crate) struct GroupCommit {
+    queue: Arc<WriteQueue<Job>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    tenant: TenantId,
+    rows: Vec<Row>,
+    bytes: usize,
+    since: Instant,
+    reply: oneshot::Sender<Results>,
+}
+
+impl Load for Job {
+    fn tenant(&self) -> TenantId {
+        self.tenant
+    }
+
+    fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl GroupCommit {
+    /// Starts the task that commits; it ends when this is dropped and nothing waits any more.
+    pub(crate) fn start(writer: Writer) -> Self {
+        let queue = Arc::new(WriteQueue::new(QUEUE));
+        let waiting = Arc::clone(&queue);
+        tokio::spawn(async move {
+            // A batch that panics answers "unconfirmed" to those in it, and the next one goes on.
+            while let Err(panic) = tokio::spawn(commit_all(Arc::clone(&waiting), writer.clone())).await {
+                if panic.is_cancelled() {
+                    return;
+                }
+                tracing::error!("the group commit failed and begins anew");
+            }
+        });
+        Self { queue }
+    }
+
+    /// Has writes committed together with what else waits; refused at once where too much waits already. Nobody who stops waiting for
+    /// the results cancels the writes.
+    pub(crate) async fn write(&self, batch: Vec<Write>) -> Results {
+        let count = batch.len();
+        let Some(tenant) = batch.first().map(|write| write.scope.tenant()) else { return Vec::new() };
+        let rows: Vec<_> = batch.into_iter().map(Row::from).collect();
+        let bytes = rows.iter().map(Row::bytes).sum();
+        let (reply, results) = oneshot::channel();
+        if self.queue.push(Job { tenant, rows, bytes, since: Instant::now(), reply }).is_err() {
+            metrics::counter!("calldata_writes_refused_total").increment(1);
+            return refused(count, "too many writes wait");
+        }
+        metrics::gauge!("calldata_write_queue_rows").set(f64::from(u32::try_from(self.queue.rows()).unwrap_or(u32::MAX)));
+        let unconfirmed = |_| (0..count).map(|_| Err(StoreError::Unconfirmed("the writer gave no result".into()))).collect();
+        results.await.unwrap_or_else(unconfirmed)
+    }
+}
+
+impl Drop for GroupCommit {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+fn refused(count: usize, why: &'static str) -> Results {
+    (0..count).map(|_| Err(StoreError::Busy(why.into()))).collect()
+}
+
+async fn commit_all(queue: Arc<WriteQueue<Job>>, writer: Writer) {
+    while let Some(jobs) = queue.take(COMMIT).await {
+        let (jobs, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.since.elapsed() < PATIENCE);
+        for job in late {
+            // Nobody listens where the request has been given up; so below.
+            let _ = job.reply.send(refused(job.rows.len(), "the write waited too long"));
+        }
+        if !jobs.is_empty() {
+            commit(&writer, jobs).await;
+        }
+    }
+}
+
+async fn commit(writer: &Writer, jobs: Vec<Job>) {
+    let began = Instant::now();
+    let mut replies = Vec::with_capacity(jobs.len());
+    let mut rows = Vec::new();
+    for job in jobs {
+        replies.push((job.rows.len(), job.reply));
+        rows.extend(job.rows);
+    }
+    metrics::histogram!("calldata_commit_rows").record(f64::from(u32::try_from(rows.len()).unwrap_or(u32::MAX)));
+    let mut results = session_writes::write(writer, rows).await.into_iter();
+    metrics::histogram!("calldata_commit_seconds").record(began.elapsed());
+    for (count, reply) in replies {
+        let _ = reply.send(results.by_ref().take(count).collect());
+    }
+}

@@ -8,6 +8,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 
 mod m20261120_000001_directory;
 mod m20261120_000002_session;
+mod m20261121_000001_session_by_receipt;
 
 /// All changes in their order.
 #[derive(Debug)]
@@ -16,7 +17,11 @@ pub struct Migrations;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261120_000001_directory::Change), Box::new(m20261120_000002_session::Change)]
+        vec![
+            Box::new(m20261120_000001_directory::Change),
+            Box::new(m20261120_000002_session::Change),
+            Box::new(m20261121_000001_session_by_receipt::Change),
+        ]
     }
 }
 

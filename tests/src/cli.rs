@@ -7,6 +7,7 @@ use serde_json::Value;
 mod demo;
 mod imports;
 mod keys;
+mod purging;
 mod schema;
 mod secrecy;
 mod serving;

@@ -7,4 +7,5 @@ mod cli;
 mod contract;
 mod cross_dialect;
 mod documents;
+mod instances;
 mod store;

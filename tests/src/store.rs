@@ -8,10 +8,12 @@ use calldata_testkit::builders::{a_tenant, call_id, caller_key};
 mod callers;
 mod directory;
 mod expiry;
+mod group_commit;
 mod history;
 mod imports;
 mod lookup;
 mod migrations;
+mod purge;
 mod replay;
 mod round_trip;
 

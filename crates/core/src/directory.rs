@@ -166,6 +166,11 @@ impl Directory {
         Ok(moved)
     }
 
+    /// All tenants, as last looked up.
+    pub fn tenants(&self) -> Vec<Arc<Tenant>> {
+        self.known().tenants.values().cloned().collect()
+    }
+
     /// Keeps the directory up to date until the task is dropped; `on_moved` is told of tenants whose default country changed.
     pub async fn keep<F: Future<Output = ()> + Send>(self: Arc<Self>, on_moved: impl Fn(Arc<Tenant>) -> F + Send) {
         let mut uses_written = Instant::now();

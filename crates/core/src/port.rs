@@ -1,6 +1,7 @@
 //! The ports: what the domain asks of a store. One method is one transaction; none crosses the port.
 
 use std::error::Error;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -109,6 +110,15 @@ pub struct StoredCaller {
     pub key: CallerKey,
 }
 
+/// What one step of a purge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// How many sessions it deleted.
+    pub deleted: u64,
+    /// How long others could not write meanwhile.
+    pub held: Duration,
+}
+
 /// Whose sessions somebody waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Awaited {
@@ -142,6 +152,20 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Deletes up to `limit` sessions that were first received at this moment or before; returns how many.
     async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError>;
+
+    /// Deletes some of a tenant's sessions that were first received at this moment or before, few enough that nobody waits long for
+    /// it; `None` where another instance is doing so. Nothing is left once a slice has deleted nothing.
+    async fn purge(&self, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError>;
+
+    /// How many of a tenant's sessions were first received at this moment or before.
+    async fn count_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError>;
+
+    /// Makes what was deleted unreadable in the store's files, as far as the store can; false where it has to be tried again
+    /// later: readers are in the way, or it was done a short while ago.
+    async fn wipe_deleted(&self) -> Result<bool, StoreError>;
+
+    /// Returns when another instance has stored something, or may have, within half a second.
+    async fn elsewhere(&self);
 
     /// Callers of up to `limit` sessions after `after`, by identifier, expired ones included.
     async fn callers(&self, tenant: TenantId, after: Option<&SessionId>, limit: u64) -> Result<Vec<StoredCaller>, StoreError>;

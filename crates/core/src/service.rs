@@ -13,8 +13,8 @@ use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, T
 
 /// How many sessions are rewritten or deleted at a time.
 const REWRITE_BATCH: u64 = 500;
-/// How often waiters are looked for elsewhere.
-const WATCH_INTERVAL: Duration = Duration::from_millis(400);
+/// How often it is looked elsewhere for what somebody waits for, at most.
+const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How many of them share a query.
 const AWAITED_BATCH: usize = 100;
 
@@ -196,7 +196,7 @@ impl Sessions {
                     }
                 }
             }
-            tokio::time::sleep(WATCH_INTERVAL).await;
+            tokio::join!(self.store.elsewhere(), tokio::time::sleep(WATCH_INTERVAL));
         }
     }
 

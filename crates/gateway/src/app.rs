@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
-use calldata_core::{Clock, Directory, Sessions, StoreError};
+use calldata_core::{Clock, Directory, Purge, Sessions, StoreError};
 use calldata_http::{Limits, Shared, health, layers};
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
@@ -20,11 +20,16 @@ use crate::description;
 /// How long readiness waits for the database.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Instances that share a server must agree on the time: what one of them stores, the other may not take for older than it is.
+const MAX_CLOCK_DIFFERENCE_MS: i64 = 1_000;
+
 /// Everything that serves requests.
 pub struct App {
     database: Database,
     shared: Shared,
     secrets: TokenSecrets,
+    purge: Purge,
+    clock: Arc<dyn Clock>,
 }
 
 impl App {
@@ -35,8 +40,9 @@ impl App {
     pub async fn new(database: Database, clock: Arc<dyn Clock>, limits: Limits, secrets: TokenSecrets) -> Result<Self, StoreError> {
         let store = Arc::new(database.clone());
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
-        let sessions = Sessions::new(store, clock, WaitLimits::default());
-        Ok(Self { database, shared: Shared { directory, sessions, limits }, secrets })
+        let purge = Purge::new(store.clone(), Arc::clone(&clock));
+        let sessions = Sessions::new(store, Arc::clone(&clock), WaitLimits::default());
+        Ok(Self { database, shared: Shared { directory, sessions, limits }, secrets, purge, clock })
     }
 
     /// What stores and finds sessions.
@@ -49,7 +55,12 @@ impl App {
         &self.shared.directory
     }
 
-    /// Keeps tenants and keys up to date, and looks for what other instances stored, until the task is dropped.
+    /// Completes when the disk failed in a way after which the process must end.
+    pub async fn disk_failed(&self) {
+        self.database.sync_failed().await;
+    }
+
+    /// Keeps tenants and keys up to date, looks for what other instances stored, and deletes what has expired, until the task is dropped.
     pub async fn keep(&self) {
         let sessions = &self.shared.sessions;
         let directory = Arc::clone(&self.shared.directory);
@@ -61,7 +72,7 @@ impl App {
                 Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "callers could not be rewritten"),
             }
         });
-        tokio::join!(elsewhere, directory);
+        tokio::join!(elsewhere, directory, self.purge.keep(&self.shared.directory));
     }
 
     /// The service that answers requests.
@@ -75,19 +86,35 @@ impl App {
     }
 
     fn readiness(&self) -> health::ReadinessCheck {
-        let database = self.database.clone();
+        let (database, clock) = (self.database.clone(), Arc::clone(&self.clock));
         Arc::new(move || {
-            let database = database.clone();
+            let (database, clock) = (database.clone(), Arc::clone(&clock));
             Box::pin(async move {
-                match tokio::time::timeout(READINESS_TIMEOUT, database.pending_migrations()).await {
-                    Err(_) => vec!["the database does not answer in time".into()],
-                    Ok(Err(_)) => vec!["the database does not answer".into()],
-                    Ok(Ok(0)) => Vec::new(),
-                    Ok(Ok(pending)) => vec![format!("the schema is {pending} changes behind: calldata-gateway migrate up")],
-                }
+                tokio::time::timeout(READINESS_TIMEOUT, obstacles(&database, &*clock))
+                    .await
+                    .unwrap_or_else(|_| vec!["the database does not answer in time".into()])
             })
         })
     }
+}
+
+/// What keeps the gateway from serving.
+async fn obstacles(database: &Database, clock: &dyn Clock) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    match database.pending_migrations().await {
+        Err(_) => return vec!["the database does not answer".into()],
+        Ok(0) => {}
+        Ok(pending) => obstacles.push(format!("the schema is {pending} changes behind: calldata-gateway migrate up")),
+    }
+    match database.clock_ahead_ms(|| clock.now()).await {
+        Err(_) => obstacles.push("the database does not tell the time".into()),
+        Ok(Some((ahead_ms, uncertain_ms))) if ahead_ms.abs() - uncertain_ms > MAX_CLOCK_DIFFERENCE_MS => {
+            let direction = if ahead_ms > 0 { "ahead of" } else { "behind" };
+            obstacles.push(format!("this machine's clock is {} ms {direction} the database server's: set the time", ahead_ms.abs()));
+        }
+        Ok(_) => {}
+    }
+    obstacles
 }
 
 /// The API description and a page that shows it, which needs nothing from elsewhere.

@@ -47,6 +47,14 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Load sessions from files; what cannot be loaded is reported by line, the rest is loaded
     Import(Import),
+    /// Delete what has expired, now; a running server does so by itself
+    Purge {
+        /// Delete nothing; show how much there is
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        json: Json,
+    },
     /// The schema of the database
     #[command(subcommand)]
     Migrate(MigrateCommand),

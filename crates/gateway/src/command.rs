@@ -5,6 +5,7 @@ mod import;
 mod key;
 mod migrate;
 mod openapi;
+mod purge;
 mod serve;
 mod tenant;
 
@@ -41,6 +42,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Command::Tenant(command) => tenant::run(&settings, command).await,
             Command::Key(command) => key::run(&settings, command).await,
             Command::Import(import) => import::run(&settings, import).await,
+            Command::Purge { dry_run, json } => purge::run(&settings, dry_run, &json).await,
             Command::Migrate(command) => migrate::run(&settings, command).await,
             Command::Openapi { out, check } => openapi::run(&out, check),
         }

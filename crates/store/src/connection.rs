@@ -13,6 +13,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, DbErr, SqlxEr
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::database::{Database, Doubt, Pool, Pools};
+use crate::elsewhere::Elsewhere;
 
 /// How long a request waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,6 +25,7 @@ const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// Shorter than the time in which a client is answered, so that a statement does not outlive its request.
 const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
+const POSTGRES_UPKEEP_TIMEOUT: Duration = Duration::from_mins(10);
 const POSTGRES_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Versions before this one can damage a database whose log is reset while it is read.
 const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -134,12 +136,21 @@ impl Database {
         check_sqlite(&writer.connection).await?;
         let readers = sqlite(path, SQLITE_READERS, SQLITE_BUSY_TIMEOUT).await?;
         let keeper = sqlite(path, 1, SQLITE_KEEPER_TIMEOUT).await?;
-        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, keeper }))
+        let probe = sqlite(path, 1, SQLITE_BUSY_TIMEOUT).await?;
+        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, probe, keeper }, Elsewhere::silent()))
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
-        let pool = postgres(url, POSTGRES_CONNECTIONS).await?;
-        Ok(Self::of(Pools { line: postgres(url, 1).await?, writers: pool.clone(), readers: pool, keeper: postgres(url, 1).await? }))
+        let pool = postgres(url, POSTGRES_CONNECTIONS, POSTGRES_STATEMENT_TIMEOUT).await?;
+        let alone = async || postgres(url, 1, POSTGRES_STATEMENT_TIMEOUT).await;
+        let pools = Pools {
+            line: alone().await?,
+            writers: pool.clone(),
+            readers: pool.clone(),
+            probe: alone().await?,
+            keeper: postgres(url, 1, POSTGRES_UPKEEP_TIMEOUT).await?,
+        };
+        Ok(Self::of(pools, Elsewhere::on_server(pool.connection, alone().await?.connection)))
     }
 }
 
@@ -209,11 +220,11 @@ async fn read_one(connection: &DatabaseConnection, statement: &str) -> Result<St
     })
 }
 
-async fn postgres(url: &SecretString, connections: u32) -> Result<Pool, OpenError> {
+async fn postgres(url: &SecretString, connections: u32, statement_timeout: Duration) -> Result<Pool, OpenError> {
     let doubt = Doubt::default();
     let in_doubt = doubt.clone();
     let mut options = options(url.expose_secret(), connections);
-    options.statement_timeout(POSTGRES_STATEMENT_TIMEOUT).set_application_name("calldata-gateway");
+    options.statement_timeout(statement_timeout).set_application_name("calldata-gateway");
     options.test_before_acquire_if_idle_for(Duration::from_secs(5));
     // What a vanished gateway left behind is rolled back, and frees its locks.
     let idle_ms = POSTGRES_IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();

@@ -13,8 +13,10 @@ use sea_orm::{
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::elsewhere::Elsewhere;
 use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
 use crate::group_commit::GroupCommit;
+use crate::upkeep::VACUUM_INTERVAL;
 
 /// How often a transaction that lost a conflict with another one is made again.
 const MAX_RETRIES: u32 = 5;
@@ -33,6 +35,8 @@ pub struct Database {
     pools: Pools,
     sync_failed: watch::Sender<bool>,
     group_commit: Arc<GroupCommit>,
+    elsewhere: Arc<Elsewhere>,
+    vacuumed: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Connections by what they are for.
@@ -44,7 +48,9 @@ pub(crate) struct Pools {
     pub(crate) writers: Pool,
     /// For everything that only reads.
     pub(crate) readers: Pool,
-    /// For what requests must not wait for, or be waited for by: readiness and upkeep.
+    /// For readiness, which must not wait for requests.
+    pub(crate) probe: Pool,
+    /// For upkeep, which takes its time.
     pub(crate) keeper: Pool,
 }
 
@@ -71,23 +77,48 @@ impl Doubt {
 }
 
 impl Database {
-    pub(crate) fn of(pools: Pools) -> Self {
+    pub(crate) fn of(pools: Pools, elsewhere: Elsewhere) -> Self {
         let sync_failed = watch::Sender::new(false);
         let group_commit = Arc::new(GroupCommit::start(Writer { pool: pools.line.clone(), sync_failed: sync_failed.clone() }));
-        Self { pools, sync_failed, group_commit }
+        Self { pools, sync_failed, group_commit, elsewhere: Arc::new(elsewhere), vacuumed: Arc::default() }
     }
 
     pub(crate) fn readers(&self) -> &DatabaseConnection {
         &self.pools.readers.connection
     }
 
+    /// Whether the database is a server that several machines may share.
+    pub(crate) fn is_server(&self) -> bool {
+        self.readers().get_database_backend() == DbBackend::Postgres
+    }
+
     /// A connection that requests do not use.
+    pub(crate) fn probe(&self) -> &DatabaseConnection {
+        &self.pools.probe.connection
+    }
+
+    /// A connection for what takes its time.
     pub(crate) fn keeper(&self) -> &DatabaseConnection {
         &self.pools.keeper.connection
     }
 
     pub(crate) fn group_commit(&self) -> &GroupCommit {
         &self.group_commit
+    }
+
+    /// Whether the server was last vacuumed long enough ago; if so, it counts as vacuumed now.
+    pub(crate) fn may_vacuum(&self) -> bool {
+        let mut vacuumed = self.vacuumed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = vacuumed.is_none_or(|at| at.elapsed() >= VACUUM_INTERVAL);
+        if is_due {
+            *vacuumed = Some(Instant::now());
+        }
+        is_due
+    }
+
+    /// What instances tell each other.
+    pub(crate) fn elsewhere(&self) -> &Elsewhere {
+        &self.elsewhere
     }
 
     /// What writes in transactions of their own, beside the group commit.
@@ -159,6 +190,11 @@ impl Writer {
     /// # Errors
     /// Those of the work; [`StoreError::Unconfirmed`] where the transaction may have been committed.
     pub(crate) async fn transact<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<T, StoreError> {
+        self.transact_timed(given, work).await.map(|(done, _)| done)
+    }
+
+    /// The same, with how long others had to wait for it.
+    pub(crate) async fn transact_timed<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<(T, Duration), StoreError> {
         let mut retries = 0;
         loop {
             match self.attempt(given, work).await {
@@ -179,7 +215,7 @@ impl Writer {
         self.pool.connection.begin_with_options(options).await
     }
 
-    async fn attempt<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<T, StoreError> {
+    async fn attempt<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<(T, Duration), StoreError> {
         if *self.sync_failed.borrow() {
             return Err(StoreError::Busy("the disk failed, the process ends".into()));
         }
@@ -196,13 +232,14 @@ impl Writer {
         outcome
     }
 
-    async fn run<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, committing: &AtomicBool) -> Result<T, StoreError> {
+    async fn run<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, committing: &AtomicBool) -> Result<(T, Duration), StoreError> {
         let transaction = self.begin().await.map_err(of_statement)?;
+        let began = Instant::now();
         match work(&transaction, given).await {
             Ok(done) => {
                 committing.store(true, Ordering::Release);
                 transaction.commit().await.map_err(of_commit)?;
-                Ok(done)
+                Ok((done, began.elapsed()))
             }
             Err(error) => {
                 if let Err(failed) = transaction.rollback().await {

@@ -55,7 +55,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn pending_migrations(&self) -> Result<usize, DbErr> {
-        Migrations::get_pending_migrations_read_only(self.keeper()).await.map(|pending| pending.len())
+        Migrations::get_pending_migrations_read_only(self.probe()).await.map(|pending| pending.len())
     }
 
     /// All changes in their order, and whether each was made.
@@ -63,7 +63,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be read.
     pub async fn migrations(&self) -> Result<Vec<MigrationState>, DbErr> {
-        let known = Migrations::get_migration_with_status_read_only(self.keeper()).await?;
+        let known = Migrations::get_migration_with_status_read_only(self.probe()).await?;
         Ok(known.iter().map(|m| MigrationState { name: m.name().to_owned(), applied: m.status() == MigrationStatus::Applied }).collect())
     }
 }

@@ -1,12 +1,28 @@
 //! Deleting sessions, a few at a time.
 
-use calldata_core::{StoreError, TenantId, Timestamp};
-use sea_orm::sea_query::Query;
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction};
+use std::time::Duration;
 
-use crate::database::Writer;
+use calldata_core::port::Slice;
+use calldata_core::{StoreError, TenantId, Timestamp};
+use sea_orm::sea_query::{Expr, ExprTrait, Func, Query};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect, Statement,
+};
+use tokio::time::Instant;
+
+use crate::Database;
+use crate::database::{Work, Writer};
 use crate::entity::session::{Column, Entity};
 use crate::error::of_statement;
+
+/// Held on PostgreSQL while a slice is deleted, so that one instance purges at a time. An arbitrary number.
+const ADVISORY_LOCK: i64 = 0x0063_616c_6c70_7572;
+/// How long a slice deletes; its commit comes on top. Whoever wants to write meanwhile waits that long.
+const SLICE: Duration = Duration::from_millis(10);
+/// What one statement of a slice deletes at most: every page is overwritten.
+const STATEMENT_ROWS: u64 = 128;
+const STATEMENT_BYTES: i64 = 1 << 20;
 
 /// Sessions first received at this moment or before.
 pub(crate) fn received_until(until: Timestamp) -> Condition {
@@ -31,4 +47,71 @@ pub(crate) async fn delete_in(
     let some = Query::select().column(Column::Id).from(Entity).and_where(of_tenant.clone()).cond_where(which.clone()).limit(limit).take();
     let delete = Query::delete().from_table(Entity).and_where(of_tenant).and_where(Column::Id.in_subquery(some)).take();
     Ok(transaction.execute(&delete).await.map_err(of_statement)?.rows_affected())
+}
+
+/// See [`calldata_core::SessionStore::purge`].
+pub(crate) async fn purge(writer: &Writer, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError> {
+    let purge: Work<(TenantId, Condition), Option<u64>> = |transaction, (tenant, which)| {
+        Box::pin(async move {
+            if !may_purge(transaction).await? {
+                return Ok(None);
+            }
+            let began = Instant::now();
+            let mut deleted = 0;
+            loop {
+                let some = oldest(transaction, *tenant, which).await?;
+                let count = u64::try_from(some.len()).unwrap_or(u64::MAX);
+                deleted += delete_in(transaction, *tenant, &Condition::all().add(Column::Id.is_in(some)), count).await?;
+                if count == 0 || began.elapsed() >= SLICE {
+                    return Ok(Some(deleted));
+                }
+            }
+        })
+    };
+    let (deleted, held) = writer.transact_timed(&(tenant, received_until(until)), purge).await?;
+    Ok(deleted.map(|deleted| Slice { deleted, held }))
+}
+
+/// The oldest sessions that one statement may delete, at least one.
+async fn oldest(transaction: &DatabaseTransaction, tenant: TenantId, which: &Condition) -> Result<Vec<String>, StoreError> {
+    let text = [Column::Content, Column::Conversation, Column::Fields, Column::Turns, Column::Answers, Column::Details];
+    let bytes = text.into_iter().fold(Expr::value(0), |sum, column| {
+        sum.add(Func::coalesce([Func::cust("octet_length").arg(Expr::col(column)).into(), Expr::value(0)]))
+    });
+    let rows: Vec<(String, i64)> = Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .expr_as(bytes.cast_as("bigint"), "bytes")
+        .filter(Column::TenantId.eq(tenant.number()))
+        .filter(which.clone())
+        .order_by_asc(Column::ReceivedFirst)
+        .limit(STATEMENT_ROWS)
+        .into_tuple()
+        .all(transaction)
+        .await
+        .map_err(of_statement)?;
+    let mut room = STATEMENT_BYTES;
+    let fitting = rows.into_iter().take_while(|(_, bytes)| {
+        let fits = room > 0;
+        room -= bytes;
+        fits
+    });
+    Ok(fitting.map(|(id, _)| id).collect())
+}
+
+async fn may_purge(transaction: &DatabaseTransaction) -> Result<bool, StoreError> {
+    if transaction.get_database_backend() != DbBackend::Postgres {
+        // The write lock is all that is needed.
+        return Ok(true);
+    }
+    let lock = format!("SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK}) AS locked");
+    let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await.map_err(of_statement)?;
+    let locked = row.map(|row| row.try_get::<bool>("", "locked")).transpose().map_err(of_statement)?;
+    Ok(locked == Some(true))
+}
+
+/// See [`calldata_core::SessionStore::count_received_until`].
+pub(crate) async fn count(database: &Database, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
+    let expired = Entity::find().filter(Column::TenantId.eq(tenant.number())).filter(received_until(until));
+    expired.count(database.readers()).await.map_err(of_statement)
 }

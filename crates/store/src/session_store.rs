@@ -1,7 +1,7 @@
 //! The port of sessions.
 
 use async_trait::async_trait;
-use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, StoredCaller, Write, Written};
+use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, Slice, StoredCaller, Write, Written};
 use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 
 use crate::{Database, session_deletes, session_reads, session_writes};
@@ -9,7 +9,11 @@ use crate::{Database, session_deletes, session_reads, session_writes};
 #[async_trait]
 impl SessionStore for Database {
     async fn write(&self, batch: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        self.group_commit().write(batch).await
+        let results = self.group_commit().write(batch).await;
+        if results.iter().any(Result::is_ok) {
+            self.elsewhere().tell();
+        }
+        results
     }
 
     async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
@@ -30,6 +34,22 @@ impl SessionStore for Database {
 
     async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError> {
         session_deletes::delete(&self.writer(), tenant, session_deletes::received_until(until), limit).await
+    }
+
+    async fn purge(&self, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError> {
+        session_deletes::purge(&self.writer(), tenant, until).await
+    }
+
+    async fn count_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
+        self.read(session_deletes::count(self, tenant, until)).await
+    }
+
+    async fn wipe_deleted(&self) -> Result<bool, StoreError> {
+        Database::wipe_deleted(self).await
+    }
+
+    async fn elsewhere(&self) {
+        Database::elsewhere(self).hear().await;
     }
 
     async fn callers(&self, tenant: TenantId, after: Option<&SessionId>, limit: u64) -> Result<Vec<StoredCaller>, StoreError> {

@@ -8,7 +8,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use calldata_store::{Database, Direction, Url};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -129,11 +129,61 @@ impl TestDatabase {
         }
     }
 
+    /// Runs statements beside every instance, for what no instance would do.
+    ///
+    /// # Panics
+    /// When the engine does not do it.
+    pub async fn execute(&self, statements: &str) {
+        let beside = self.beside().await;
+        beside.execute_unprepared(statements).await.expect("the engine does as it is told");
+        beside.close().await.expect("the connection closes");
+    }
+
+    /// Keeps every instance from writing sessions, and none from reading, until it is let go.
+    ///
+    /// # Panics
+    /// When the engine does not do it.
+    pub async fn hold_writes(&self) -> Held {
+        let beside = self.beside().await;
+        let transaction = match self.engine {
+            Engine::Sqlite => {
+                let mode = Some(SqliteTransactionMode::Immediate);
+                beside.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..TransactionOptions::default() }).await
+            }
+            Engine::Postgres => beside.begin().await,
+        };
+        let transaction = transaction.expect("a transaction begins");
+        if self.engine == Engine::Postgres {
+            transaction.execute_unprepared("LOCK TABLE session IN EXCLUSIVE MODE").await.expect("nobody writes");
+        }
+        Held(transaction)
+    }
+
+    async fn beside(&self) -> DatabaseConnection {
+        let mut options = sea_orm::ConnectOptions::new(self.url());
+        options.max_connections(1).sqlx_logging(false);
+        sea_orm::Database::connect(options).await.expect("the engine answers")
+    }
+
     /// Deletes the database, whoever is connected to it. One that is only dropped stays on its server until that is deleted.
     pub async fn delete(self) {
         if let Place::Server { name, .. } = &self.place {
             on_server(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
+    }
+}
+
+/// Writes that are held back.
+#[derive(Debug)]
+pub struct Held(DatabaseTransaction);
+
+impl Held {
+    /// Lets them go.
+    ///
+    /// # Panics
+    /// When the engine does not do it.
+    pub async fn let_go(self) {
+        self.0.rollback().await.expect("nothing was changed");
     }
 }
 

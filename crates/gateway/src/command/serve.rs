@@ -44,6 +44,14 @@ pub(super) async fn serve(
     listener: TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
-    let served = server::serve(app, listener, settings.drain(), stop).await;
+    let served = tokio::select! {
+        served = server::serve(app, listener, settings.drain(), stop) => served,
+        () = app.disk_failed() => {
+            return Err(Failure::new(
+                "the disk failed to make data durable; what it holds is not known, so the process ends. Check the disk, then start again: \
+                 what was acknowledged is recovered from the log",
+            ));
+        }
+    };
     served.map_err(|error| Failure::because("serving failed", &error))
 }

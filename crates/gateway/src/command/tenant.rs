@@ -9,6 +9,7 @@ use calldata_store::Database;
 use serde::Serialize;
 use std::sync::Arc;
 
+use super::purge::wipe;
 use super::{clock, find_tenant, open, store_failed};
 use crate::cli::{ChangedNames, Json, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
@@ -36,7 +37,11 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
             if changed.retention != retention {
                 // What has expired until now is deleted, so that nothing older has to be kept out from now on but what is imported anew.
                 let deleted = sessions.delete_expired_once(&changed).await;
-                deleted.map_err(|error| store_failed("the tenant is changed, but what had expired could not be deleted", &error))?;
+                let deleted =
+                    deleted.map_err(|error| store_failed("the tenant is changed, but what had expired could not be deleted", &error))?;
+                if deleted > 0 {
+                    wipe(&database).await?;
+                }
                 changed.expired_until = NOTHING_EXPIRED;
                 save(&database, &changed).await?;
             }
@@ -110,6 +115,7 @@ async fn delete(database: &Database, client_id: &str, yes: Option<String>, json:
         return Err(Failure::new("that is not the tenant's name; nothing was deleted"));
     }
     let sessions = database.delete_tenant(tenant.id).await.map_err(|error| store_failed("the tenant cannot be deleted", &error))?;
+    wipe(database).await?;
     if json.json {
         return output::json(&serde_json::json!({ "deleted": tenant.client_id, "sessions": sessions }));
     }

@@ -1,0 +1,51 @@
+//! `purge`: deleting now what has expired, rather than when the server gets to it.
+
+use std::sync::Arc;
+
+use calldata_core::{DirectoryStore, Purge, Tenant};
+use calldata_store::Database;
+
+use super::{clock, open, store_failed};
+use crate::cli::Json;
+use crate::settings::Settings;
+use crate::{Failure, output};
+
+pub(super) async fn run(settings: &Settings, dry_run: bool, json: &Json) -> Result<(), Failure> {
+    let (database, _) = open(settings).await?;
+    let contents = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
+    let tenants: Vec<_> = contents.tenants.into_iter().map(Arc::new).collect();
+    let purge = Purge::new(Arc::new(database.clone()), clock());
+    if dry_run {
+        return show(&purge, &tenants, json).await;
+    }
+    let deleted =
+        purge.run(&tenants).await.map_err(|error| store_failed("what has expired could not all be deleted; run it again", &error))?;
+    wipe(&database).await?;
+    if json.json {
+        return output::json(&serde_json::json!({ "deleted": deleted }));
+    }
+    output::line(&format!("deleted {deleted} expired sessions"))
+}
+
+async fn show(purge: &Purge, tenants: &[Arc<Tenant>], json: &Json) -> Result<(), Failure> {
+    let backlog = purge.backlog(tenants).await.map_err(|error| store_failed("what has expired cannot be counted", &error))?;
+    let name = |expired: &calldata_core::purge::Expired| {
+        tenants.iter().find(|tenant| tenant.id == expired.tenant).map(|tenant| tenant.client_id.clone()).unwrap_or_default()
+    };
+    if json.json {
+        let tenants: Vec<_> =
+            backlog.iter().map(|expired| serde_json::json!({ "clientId": name(expired), "sessions": expired.sessions })).collect();
+        return output::json(&serde_json::json!({ "expired": tenants }));
+    }
+    let rows: Vec<_> = backlog.iter().map(|expired| [name(expired), expired.sessions.to_string()]).collect();
+    output::table(["CLIENT ID", "EXPIRED SESSIONS"], &rows)
+}
+
+/// Makes what was deleted unreadable in the database's files.
+pub(super) async fn wipe(database: &Database) -> Result<(), Failure> {
+    let wiped = database.wipe_deleted().await;
+    if !wiped.map_err(|error| store_failed("the sessions are deleted, but not yet gone from the files; run purge", &error))? {
+        tracing::warn!("the sessions are deleted; readers keep their bytes in the log of the database until a server empties it");
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Keeping a database in shape: what is deleted must be gone from its files, and clocks must agree.
+
+use std::time::Duration;
+
+use calldata_core::{StoreError, Timestamp};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use tokio::time::Instant;
+
+use crate::Database;
+use crate::error::of_statement;
+
+/// For how long readers are waited for before the log is emptied another time.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often a server is made to vacuum, which costs it a pass over every index.
+pub(crate) const VACUUM_INTERVAL: Duration = Duration::from_mins(10);
+
+impl Database {
+    /// Makes what was deleted unreadable in the files: on SQLite, pages are overwritten when rows go, and the log that still holds
+    /// them is emptied here; on PostgreSQL, dead rows are vacuumed, but not soon again. False where readers kept the log from being
+    /// emptied, or it is too soon.
+    ///
+    /// # Errors
+    /// When the database does not do it.
+    pub async fn wipe_deleted(&self) -> Result<bool, StoreError> {
+        if self.is_server() {
+            if !self.may_vacuum() {
+                return Ok(false);
+            }
+            self.keeper().execute_unprepared("VACUUM session").await.map_err(of_statement)?;
+            return Ok(true);
+        }
+        let began = Instant::now();
+        loop {
+            // First all that can be moved without making anybody wait, then the little that is left.
+            for mode in ["PASSIVE", "TRUNCATE"] {
+                if self.checkpoint(mode).await.map_err(of_statement)? && mode == "TRUNCATE" {
+                    return Ok(true);
+                }
+            }
+            if began.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn checkpoint(&self, mode: &str) -> Result<bool, DbErr> {
+        let statement = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA wal_checkpoint({mode})"));
+        let row = self.keeper().query_one_raw(statement).await?;
+        let busy = row.map(|row| row.try_get::<i32>("", "busy")).transpose()?;
+        Ok(busy == Some(0))
+    }
+
+    /// By how many milliseconds a clock is ahead of the server's, within `±` the second number; `None` where there is no server.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub async fn clock_ahead_ms(&self, now: impl Fn() -> Timestamp) -> Result<Option<(i64, i64)>, StoreError> {
+        if !self.is_server() {
+            return Ok(None);
+        }
+        let question = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms";
+        let began = (now().epoch_ms(), Instant::now());
+        let row = self.probe().query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await.map_err(of_statement)?;
+        let took_ms = i64::try_from(began.1.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let theirs_ms: Option<i64> = row.map(|row| row.try_get("", "now_ms")).transpose().map_err(of_statement)?;
+        // They read theirs somewhere between the question and the answer.
+        Ok(theirs_ms.map(|theirs_ms| (began.0 + took_ms / 2 - theirs_ms, took_ms / 2 + 1)))
+    }
+}

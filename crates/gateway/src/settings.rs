@@ -1,6 +1,7 @@
 //! Settings: a flag wins over the environment, the environment over the file, the file over the default.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +67,12 @@ pub struct Settings {
     /// After how many milliseconds an answer is given in any case [default: 2900]
     #[arg(long, global = true, env = "CALLDATA_DEADLINE_MS", value_name = "MS", help_heading = "Settings")]
     pub deadline_ms: Option<u64>,
+    /// How many requests may be under way at a time; one tenant has at most half of them [default: 1024]
+    #[arg(long, global = true, env = "CALLDATA_MAX_REQUESTS", value_name = "N", help_heading = "Settings")]
+    pub max_requests: Option<usize>,
+    /// How many requests a second each tenant may send [default: as many as it likes]
+    #[arg(long, global = true, env = "CALLDATA_TENANT_RATE", value_name = "N", help_heading = "Settings")]
+    pub tenant_rate: Option<NonZeroU32>,
     /// How many seconds a stop waits for requests under way [default: 10]
     #[arg(long, global = true, env = "CALLDATA_DRAIN_S", value_name = "S", help_heading = "Settings")]
     pub drain_s: Option<u64>,
@@ -144,6 +151,8 @@ impl Settings {
             previous_token_secret_file,
             max_body_bytes,
             deadline_ms,
+            max_requests,
+            tenant_rate,
             drain_s,
             log,
         } = self;
@@ -165,6 +174,8 @@ impl Settings {
             previous_token_secret_file,
             max_body_bytes: max_body_bytes.or(file.max_body_bytes),
             deadline_ms: deadline_ms.or(file.deadline_ms),
+            max_requests: max_requests.or(file.max_requests),
+            tenant_rate: tenant_rate.or(file.tenant_rate),
             drain_s: drain_s.or(file.drain_s),
             log: log.or(file.log),
         }
@@ -203,6 +214,8 @@ impl Settings {
         Limits {
             body_bytes: self.max_body_bytes.unwrap_or(default.body_bytes),
             deadline: self.deadline_ms.map_or(default.deadline, Duration::from_millis),
+            requests: self.max_requests.unwrap_or(default.requests),
+            tenant_rate: self.tenant_rate,
         }
     }
 

@@ -3,16 +3,27 @@
 //! The words in which an error is told belong to the dialects; nothing here speaks to a client except the health endpoints.
 //! Arrows: core. To add something that every request passes: [`layers`].
 
+pub mod admission;
 pub mod body;
 pub mod health;
 pub mod layers;
 mod shared;
 
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+
+pub use admission::{Admission, Refusal, Seat, Stay};
 pub use body::{BodyError, read_body};
 pub use shared::{Limits, Shared};
 
 /// The value of `Retry-After`, in seconds, of an answer that says "busy".
 pub const RETRY_AFTER_S: &str = "1";
+
+/// The value of `Retry-After` for this span, in whole seconds, at least one.
+pub fn retry_after(span: Duration) -> HeaderValue {
+    HeaderValue::from(span.as_secs() + u64::from(span.subsec_nanos() > 0 || span.is_zero()))
+}
 
 /// Writes down why an answer of status 500 or 503 was given; the answer itself does not say.
 pub fn log_failure(operation: &'static str, error: &dyn std::error::Error) {

@@ -1,9 +1,12 @@
 //! What stands behind every API.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use calldata_core::{Directory, Sessions};
+
+use crate::admission::Admission;
 
 /// What every API crate is given: who may come in, and what they come for.
 #[derive(Clone)]
@@ -14,6 +17,15 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// How much and how long.
     pub limits: Limits,
+    /// Who is let in when there is too much to do.
+    pub admission: Arc<Admission>,
+}
+
+impl Shared {
+    /// Puts them together.
+    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits) -> Self {
+        Self { directory, sessions, limits, admission: Arc::new(Admission::new(limits.requests, limits.tenant_rate)) }
+    }
 }
 
 /// How large a request may be and how long an answer may take.
@@ -23,11 +35,15 @@ pub struct Limits {
     pub body_bytes: usize,
     /// The time after which an answer is given in any case; bots give up at 4 s (PAR-P8).
     pub deadline: Duration,
+    /// How many requests may be under way at a time, those that wait for a record apart.
+    pub requests: usize,
+    /// How many requests each tenant may send a second; `None` for as many as it likes.
+    pub tenant_rate: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // A little before 3 s, so that the answer is there within them.
-        Self { body_bytes: 1 << 20, deadline: Duration::from_millis(2_900) }
+        Self { body_bytes: 1 << 20, deadline: Duration::from_millis(2_900), requests: 1_024, tenant_rate: None }
     }
 }

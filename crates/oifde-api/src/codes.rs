@@ -1,9 +1,11 @@
 //! The dialect's words for errors (OIF-A4).
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use calldata_core::StoreError;
-use calldata_http::RETRY_AFTER_S;
+use calldata_http::{RETRY_AFTER_S, Refusal};
 use serde::Serialize;
 
 const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
@@ -16,6 +18,12 @@ pub(crate) enum Failure {
     /// The outcome is open; the same request again is safe (OIF-Q7).
     #[error("The system is busy, please repeat the request")]
     Busy,
+    /// The tenant has had its share (OIF-Q7).
+    #[error("Too many requests, please repeat later")]
+    TooMany {
+        /// When to come again.
+        retry_after: Duration,
+    },
     /// Names the parameter.
     #[error("Parameter error: {0}")]
     Parameter(String),
@@ -39,7 +47,7 @@ impl Failure {
 
     pub(crate) fn code(&self) -> i32 {
         match self {
-            Self::Internal | Self::Busy => 10_000_001,
+            Self::Internal | Self::Busy | Self::TooMany { .. } => 10_000_001,
             Self::Parameter(_) => 10_000_002,
             Self::TokenMissing => 900_001,
             Self::TokenWrong => 900_002,
@@ -52,11 +60,23 @@ impl Failure {
     /// Answers with `body`, which tells this failure.
     pub(crate) fn answer(&self, body: &impl Serialize) -> Response {
         let mut response = answer(body);
-        if *self == Self::Busy {
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
-        }
+        let (status, retry_after) = match self {
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, HeaderValue::from_static(RETRY_AFTER_S)),
+            Self::TooMany { retry_after } => (StatusCode::TOO_MANY_REQUESTS, calldata_http::retry_after(*retry_after)),
+            _ => return response,
+        };
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         response
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::Busy,
+            Refusal::TooMany { retry_after } => Self::TooMany { retry_after },
+        }
     }
 }
 
@@ -76,7 +96,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Answers with status 200, as everything is but being busy.
+/// Answers with status 200, as everything is but being busy or asked too much.
 pub(crate) fn answer(body: &impl Serialize) -> Response {
     match serde_json::to_string(body) {
         Ok(body) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response(),
@@ -110,6 +130,8 @@ mod tests {
     fn oif_q7_busy_is_503_with_retry_after_and_all_else_200() {
         let busy = Failure::Busy.answer(&1);
         assert_eq!((busy.status(), busy.headers()[header::RETRY_AFTER].to_str().unwrap()), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        let flood = Failure::TooMany { retry_after: Duration::from_millis(1_200) }.answer(&1);
+        assert_eq!((flood.status(), flood.headers()[header::RETRY_AFTER].to_str().unwrap()), (StatusCode::TOO_MANY_REQUESTS, "2"));
         let wrong = Failure::TokenWrong.answer(&1);
         assert_eq!((wrong.status(), wrong.headers().contains_key(header::RETRY_AFTER)), (StatusCode::OK, false));
         assert_eq!(wrong.headers()[header::CONTENT_TYPE], "application/json;charset=UTF-8");

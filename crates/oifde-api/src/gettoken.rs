@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use calldata_core::{AuthError, TenantName};
+use calldata_http::{Seat, Stay};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,6 +27,8 @@ use crate::token::LIFETIME;
             ("wrong" = (summary = "A wrong secret", value = json!({ "errorCode": 200_800_002, "errorMsg": "appSecret is wrong" }))),
         )),
         (status = 500, description = "The gateway failed."),
+        (status = 429, description = "This tenant sends too many requests (ours); repeat later.", body = TokenResponse, content_type = "application/json",
+            headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
         (status = 503, description = "Too busy; repeat the request.", body = TokenResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
     ),
@@ -33,8 +36,9 @@ use crate::token::LIFETIME;
 pub(crate) async fn gettoken(State(oifde): State<Oifde>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let token = tokio::time::timeout(limits.deadline, async {
+        let seat = oifde.shared.admission.enter(Stay::Working)?;
         let parameters = Parameters::read(request, limits).await?;
-        issue(&oifde, peer, &parameters).await
+        issue(&oifde, &seat, peer, &parameters).await
     });
     match token.await.unwrap_or(Err(Failure::Busy)) {
         Ok(token) => answer(&TokenResponse::token(token)),
@@ -42,7 +46,7 @@ pub(crate) async fn gettoken(State(oifde): State<Oifde>, ConnectInfo(peer): Conn
     }
 }
 
-async fn issue(oifde: &Oifde, peer: SocketAddr, parameters: &Parameters) -> Result<String, Failure> {
+async fn issue(oifde: &Oifde, seat: &Seat, peer: SocketAddr, parameters: &Parameters) -> Result<String, Failure> {
     let secret = parameters.string("appSecret")?.ok_or(Failure::SecretMissing)?;
     let tenant = parameters.string("appKey")?.ok_or_else(|| Failure::parameter("appKey", "is missing"))?;
     let now = oifde.shared.sessions.now();
@@ -50,7 +54,10 @@ async fn issue(oifde: &Oifde, peer: SocketAddr, parameters: &Parameters) -> Resu
         return Err(Failure::Locked);
     }
     match oifde.shared.directory.authenticate(TenantName::Oifde(&tenant), &secret).await {
-        Ok(access) => oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal),
+        Ok(access) => {
+            oifde.shared.admission.admit(seat, access.tenant.id)?;
+            oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal)
+        }
         Err(AuthError::NotRecognised) => {
             oifde.lockout.note_failure(peer.ip(), &tenant, now);
             Err(Failure::SecretWrong)

@@ -5,6 +5,7 @@ use axum::response::Response;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::zone::Reading;
 use calldata_core::{Access, AuthError, CallerKey, JsonKind, Tenant, TenantName, Timestamp, Zone};
+use calldata_http::Stay;
 use serde::Serialize;
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -33,6 +34,8 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
         (status = 200, description = "The records, or an `errorCode` other than 0: 900001 token missing or expired, 900002 token check failed, 10000002 a \
             parameter is missing or wrong, 10000001 internal error.", body = HistoryResponse, content_type = "application/json"),
         (status = 500, description = "The gateway failed."),
+        (status = 429, description = "This tenant sends too many requests (ours); repeat later.", body = HistoryResponse, content_type = "application/json",
+            headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
         (status = 503, description = "Too busy; repeat the request.", body = HistoryResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
     ),
@@ -40,9 +43,11 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
 pub(crate) async fn query_record_history(State(oifde): State<Oifde>, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let found = tokio::time::timeout(limits.deadline, async {
+        let seat = oifde.shared.admission.enter(Stay::Working)?;
         let parameters = Parameters::read(request, limits).await?;
         // The token is checked before the parameters (OIF-A4).
         let access = authenticate(&oifde, &parameters).await?;
+        oifde.shared.admission.admit(&seat, access.tenant.id)?;
         let query = query(&parameters, &access.tenant)?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
         Ok((page, access))

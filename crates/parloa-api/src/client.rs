@@ -9,7 +9,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use calldata_core::{Access, AuthError, Scopes, TenantName};
-use calldata_http::Shared;
+use calldata_http::{Seat, Shared};
 use utoipa::Modify;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -62,6 +62,10 @@ impl<N: Need> FromRequestParts<Shared> for Client<N> {
         };
         if credentials.in_url && !access.tenant.accepts_key_in_url {
             return Err(speech::not_recognised());
+        }
+        if let Some(seat) = parts.extensions.get::<Seat>() {
+            let admitted = shared.admission.admit(seat, access.tenant.id);
+            admitted.map_err(|refusal| speech::refused(&parts.method, refusal))?;
         }
         if !N::is_met(access.scopes) {
             return Err(speech::not_permitted());

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use calldata_http::Shared;
+use calldata_http::{Shared, Stay};
 
 use crate::get;
 use crate::query::Query;
@@ -17,8 +17,16 @@ pub(crate) async fn front(State(shared): State<Shared>, mut request: Request, ne
         return ().into_response();
     }
     // PAR-P8; a fetch that waits is given the time it asked for on top.
-    let deadline = shared.limits.deadline + get::wait_of(&query).unwrap_or_default();
+    let wait = get::wait_of(&query).unwrap_or_default();
+    let deadline = shared.limits.deadline + wait;
+    let seat = match shared.admission.enter(if wait.is_zero() { Stay::Working } else { Stay::Waiting }) {
+        Ok(seat) => seat,
+        Err(refusal) => return speech::refused(&method, refusal),
+    };
     request.extensions_mut().insert(query);
+    request.extensions_mut().insert(seat.clone());
     // A write that is under way goes on when its request is dropped here (PAR-P8).
-    tokio::time::timeout(deadline, next.run(request)).await.unwrap_or_else(|_| speech::busy(&method))
+    let response = tokio::time::timeout(deadline, next.run(request)).await.unwrap_or_else(|_| speech::busy(&method));
+    drop(seat);
+    response
 }

@@ -55,6 +55,8 @@ const MAX_WAIT_S: u64 = 30;
         (status = 404, description = "A miss, where the tenant is set so (ours).",
             content((Miss = "application/json"), (String = "application/xml"), (String = "text/html"), (String = "text/plain")),
             headers(("X-CallData-Reason" = String, description = "As with 200."))),
+        (status = 429, description = "This client sends too many requests (ours); repeat later.", body = Miss, content_type = "application/json",
+            headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
         (status = 500, description = "The gateway failed.", body = Miss, content_type = "application/json"),
         (status = 503, description = "Too busy; repeat the request.", body = Miss, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),

@@ -33,6 +33,8 @@ use crate::speech;
         (status = 401, description = "No live key of this client."),
         (status = 403, description = "The key may not store."),
         (status = 413, description = "The body is larger than the limit (1 MiB unless set).", body = PostResponse, content_type = "application/json"),
+        (status = 429, description = "This client sends too many requests (ours); repeat later.", body = PostResponse, content_type = "application/json",
+            headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
         (status = 500, description = "The gateway failed; nothing was stored.", body = PostResponse, content_type = "application/json"),
         (status = 503, description = "Too busy, or the outcome is not known. Repeat the request: it is the same record.", body = PostResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),

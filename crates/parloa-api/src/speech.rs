@@ -3,7 +3,7 @@
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use calldata_core::StoreError;
-use calldata_http::RETRY_AFTER_S;
+use calldata_http::{RETRY_AFTER_S, Refusal};
 
 use crate::render::JSON;
 
@@ -32,6 +32,18 @@ pub(crate) fn busy(method: &Method) -> Response {
     let mut response = with_status(StatusCode::SERVICE_UNAVAILABLE, error_for(method, "busy, please repeat the request"));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
     response
+}
+
+/// Turned away before any work was done.
+pub(crate) fn refused(method: &Method, refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Full => busy(method),
+        Refusal::TooMany { retry_after } => {
+            let mut response = with_status(StatusCode::TOO_MANY_REQUESTS, error_for(method, "too many requests, please repeat later"));
+            response.headers_mut().insert(header::RETRY_AFTER, calldata_http::retry_after(retry_after));
+            response
+        }
+    }
 }
 
 /// What the store could not do.

@@ -8,7 +8,7 @@ use axum::http::header;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::{Clock, Directory, Purge, Sessions, StoreError};
-use calldata_http::{Limits, Shared, health, layers};
+use calldata_http::{Limits, Origins, Shared, health, layers};
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
 use tower::util::MapRequestLayer;
@@ -75,13 +75,14 @@ impl App {
         tokio::join!(elsewhere, directory, self.purge.keep(&self.shared.directory));
     }
 
-    /// The service that answers requests.
+    /// The service that answers requests; pages of these origins may use it.
     pub fn service(
         &self,
+        origins: &Origins,
     ) -> impl Service<Request, Response = axum::response::Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync + 'static
     {
         let dialects = parloa_api::router(self.shared.clone()).merge(oifde_api::router(self.shared.clone(), self.secrets.clone()));
-        let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()));
+        let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
         MapRequestLayer::new(parloa_api::normalise_path).layer(router)
     }
 

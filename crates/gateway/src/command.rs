@@ -35,7 +35,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     let filter = filter.add_directive(NUMBERS_OFF.parse().map_err(|error| Failure::because("the log filter", &error))?);
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         match command {
             Command::Demo { data } => demo::run(&settings, data).await,
             Command::Serve => serve::run(&settings).await,
@@ -46,7 +46,10 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Command::Migrate(command) => migrate::run(&settings, command).await,
             Command::Openapi { out, check } => openapi::run(&out, check),
         }
-    })
+    });
+    // What is still at work in the background must not hold the end.
+    runtime.shutdown_background();
+    result
 }
 
 /// The database of the settings, its schema brought up to date unless that is switched off.

@@ -1,50 +1,150 @@
 //! Serving, and stopping in order.
+//!
+//! Rooms: [`connection`] serves one connection, over the [`wire`] on which heads are judged ([`head`], [`chunks`]) before the HTTP library
+//! reads them; [`activity`] knows who waits for whom on it; [`places`] bounds how many there are; [`tls`] holds the certificate.
 
+mod activity;
+mod chunks;
+mod connection;
+mod head;
+mod places;
+mod tls;
+mod wire;
+
+use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::ServiceExt;
 use axum::extract::Request;
+use axum::response::Response;
+use calldata_http::{Origins, TrustedProxies};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use tower::Service;
 
 use crate::app::App;
+use connection::Front;
+use places::Places;
+pub use tls::Tls;
 
-/// Serves until `stop` completes; then requests under way are finished for up to `drain`.
+/// How many connections there may be unless it is set.
+pub const DEFAULT_MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+/// How long a stop waits unless it is set.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
+/// What a stop may take beyond the drain time.
+const LAST_WRITES: Duration = Duration::from_millis(500);
+/// How long nothing is accepted after that has failed for a reason on this side, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long a stop waits for requests under way.
+    pub drain: Duration,
+    /// How many connections there may be.
+    pub max_connections: NonZeroUsize,
+    /// Whose word on where a request comes from is believed.
+    pub proxies: TrustedProxies,
+    /// The web pages that may use the API.
+    pub origins: Origins,
+    /// TLS; plain text without.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            drain: DEFAULT_DRAIN,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            proxies: TrustedProxies::default(),
+            origins: Origins::default(),
+            tls: None,
+        }
+    }
+}
+
+/// Serves until `stop` completes; then requests under way are finished for up to the drain time.
 ///
 /// # Errors
-/// When the listener fails.
-pub async fn serve(app: &App, listener: TcpListener, drain: Duration, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    let (stopping, stopped) = tokio::sync::watch::channel(false);
-    let sessions = app.sessions().clone();
-    let announce = async move {
-        stop.await;
+/// Never so far: what fails is a connection's own affair.
+pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let Options { drain, max_connections, proxies, origins, tls } = options;
+    let front = Arc::new(Front { service: app.service(&origins), proxies, tls });
+    let places = Places::new(max_connections.get());
+    let (stopping, stopped) = watch::channel(false);
+    let served = async {
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = stop => {}
+            never = accept(&listener, &front, &places, &mut connections, &stopped) => match never {},
+        }
+        drop(listener);
         // Who waits for a record is answered now.
-        sessions.close();
+        app.sessions().close();
         stopping.send_replace(true);
-    };
-    let service = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app.service());
-    let served = axum::serve(listener, service).with_graceful_shutdown(announce);
-    let mut drained = stopped.clone();
-    let out_of_time = async move {
-        // An error means that serving has ended.
-        if drained.wait_for(|stopping| *stopping).await.is_ok() {
-            tokio::time::sleep(drain).await;
-        } else {
-            std::future::pending::<()>().await;
+        let out_of_time = Instant::now() + drain;
+        let drained = timeout_at(out_of_time, async { while connections.join_next().await.is_some() {} }).await;
+        if drained.is_err() {
+            tracing::warn!(connections = connections.len(), "stopped while requests were still under way");
+            connections.abort_all();
         }
+        out_of_time
     };
-    let result = tokio::select! {
-        result = served => result,
-        () = app.keep() => Ok(()),
-        () = out_of_time => {
-            tracing::warn!("stopped while requests were still under way");
-            Ok(())
+    let out_of_time = tokio::select! {
+        out_of_time = served => out_of_time,
+        () = app.keep() => Instant::now(),
+    };
+    let last_writes = out_of_time.saturating_duration_since(Instant::now()) + LAST_WRITES;
+    if timeout(last_writes, app.directory().write_uses()).await.is_err() {
+        tracing::warn!("when keys were last used could not be written in time");
+    }
+    Ok(())
+}
+
+/// Accepts connections for ever.
+async fn accept<S>(
+    listener: &TcpListener,
+    front: &Arc<Front<S>>,
+    places: &Places,
+    connections: &mut JoinSet<()>,
+    stopped: &watch::Receiver<bool>,
+) -> Infallible
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static,
+{
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => match places.take() {
+                Some(place) => {
+                    let (front, stopped) = (Arc::clone(front), stopped.clone());
+                    connections.spawn(async move {
+                        front.serve(stream, peer, stopped).await;
+                        drop(place);
+                    });
+                }
+                None => places.refuse(stream, front.tls.is_some()),
+            },
+            // The client has gone again.
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "connections cannot be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
         }
-    };
-    app.directory().write_uses().await;
-    result
+    }
+}
+
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused)
 }
 
 /// Hears SIGTERM and SIGINT from now on; what is returned completes when one of them comes.

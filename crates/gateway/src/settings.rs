@@ -1,11 +1,13 @@
 //! Settings: a flag wins over the environment, the environment over the file, the file over the default.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use calldata_http::Limits;
+use calldata_http::origins::Origin;
+use calldata_http::source::Network;
+use calldata_http::{Limits, Origins, TrustedProxies};
 use calldata_store::Url;
 use clap::builder::FalseyValueParser;
 use clap::parser::ValueSource;
@@ -14,11 +16,11 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::Failure;
+use crate::server::{DEFAULT_DRAIN, DEFAULT_MAX_CONNECTIONS, Options, Tls};
 
 const DEFAULT_FILE: &str = "calldata.toml";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DATABASE_URL: &str = "sqlite://calldata.db";
-const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const DEFAULT_LOG: &str = "info,sea_orm_migration=warn,sqlx::postgres::notice=warn";
 
 /// What can be set. Every name is a flag, with `CALLDATA_` in front an environment variable, and a key of the file.
@@ -76,6 +78,21 @@ pub struct Settings {
     /// How many seconds a stop waits for requests under way [default: 10]
     #[arg(long, global = true, env = "CALLDATA_DRAIN_S", value_name = "S", help_heading = "Settings")]
     pub drain_s: Option<u64>,
+    /// The most connections at a time [default: 10000]
+    #[arg(long, global = true, env = "CALLDATA_MAX_CONNECTIONS", value_name = "N", help_heading = "Settings")]
+    pub max_connections: Option<NonZeroUsize>,
+    /// A file with the certificate to show, and those it was signed with (PEM): serves TLS
+    #[arg(long, global = true, env = "CALLDATA_TLS_CERTIFICATE", value_name = "FILE", help_heading = "Settings")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A file with the private key of the certificate (PEM)
+    #[arg(long, global = true, env = "CALLDATA_TLS_KEY", value_name = "FILE", help_heading = "Settings")]
+    pub tls_key: Option<PathBuf>,
+    /// A proxy whose X-Forwarded-For or Forwarded is believed, an address or a network; may be repeated, or a list with commas
+    #[arg(long, global = true, env = "CALLDATA_TRUSTED_PROXY", value_delimiter = ',', value_name = "NET", help_heading = "Settings")]
+    pub trusted_proxy: Vec<Network>,
+    /// The origin of web pages that may use the API, https://…; may be repeated, or a list with commas [default: none]
+    #[arg(long, global = true, env = "CALLDATA_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", help_heading = "Settings")]
+    pub cors_origin: Vec<Origin>,
     /// What is logged: error, warn, info, debug, or a filter [default: info]
     #[arg(long, global = true, env = "CALLDATA_LOG", value_name = "FILTER", help_heading = "Settings")]
     pub log: Option<String>,
@@ -154,6 +171,11 @@ impl Settings {
             max_requests,
             tenant_rate,
             drain_s,
+            max_connections,
+            tls_certificate,
+            tls_key,
+            trusted_proxy,
+            cors_origin,
             log,
         } = self;
         // A secret and the file that holds it are one setting: whichever comes from the higher place hides both of the lower.
@@ -177,6 +199,11 @@ impl Settings {
             max_requests: max_requests.or(file.max_requests),
             tenant_rate: tenant_rate.or(file.tenant_rate),
             drain_s: drain_s.or(file.drain_s),
+            max_connections: max_connections.or(file.max_connections),
+            tls_certificate: tls_certificate.or(file.tls_certificate),
+            tls_key: tls_key.or(file.tls_key),
+            trusted_proxy: if trusted_proxy.is_empty() { file.trusted_proxy } else { trusted_proxy },
+            cors_origin: if cors_origin.is_empty() { file.cors_origin } else { cors_origin },
             log: log.or(file.log),
         }
     }
@@ -222,6 +249,26 @@ impl Settings {
     /// How long a stop waits for requests under way.
     pub fn drain(&self) -> Duration {
         self.drain_s.map_or(DEFAULT_DRAIN, Duration::from_secs)
+    }
+
+    /// How to serve.
+    ///
+    /// # Errors
+    /// When the certificate or its key is missing or cannot be read.
+    pub fn server(&self) -> Result<Options, Failure> {
+        let tls = match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some(Tls::load(certificate.clone(), key.clone())?),
+            (None, None) => None,
+            (Some(_), None) => return Err(Failure::new("there is a certificate and no private key; see --tls-key")),
+            (None, Some(_)) => return Err(Failure::new("there is a private key and no certificate; see --tls-certificate")),
+        };
+        Ok(Options {
+            drain: self.drain(),
+            max_connections: self.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
+            proxies: TrustedProxies::new(self.trusted_proxy.clone()),
+            origins: Origins::new(self.cors_origin.clone()),
+            tls,
+        })
     }
 
     /// What is logged.

@@ -1,8 +1,12 @@
 //! Reading request bodies, chunked or not.
 
 use axum::body::{Body, BodyDataStream};
+use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
+
+use crate::Limits;
 
 /// How much of a body that is too large is still read, as a multiple of the limit: a client that is cut off while it sends may never
 /// see the answer.
@@ -17,18 +21,34 @@ pub enum BodyError {
     /// The client stopped sending.
     #[error("the body ended early")]
     Interrupted,
+    /// The client sends too slowly.
+    #[error("the body did not arrive in time")]
+    TooSlow,
 }
 
-/// Reads a body of at most `limit` bytes.
+/// When a request arrived. The layers put it beside every request.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived(pub Instant);
+
+/// Reads the body of a request, which may be as large and take as long, counted from the request's arrival, as the limits say.
 ///
 /// # Errors
-/// When it is larger, or the client stops sending.
-pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyError> {
+/// When it is larger, or the client stops sending or is too slow.
+pub async fn read_body(request: Request, limits: Limits) -> Result<Bytes, BodyError> {
+    let arrived = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
+    let mut too_large = false;
+    let read = timeout_at(arrived + limits.body_deadline(), read(request.into_body(), limits.body_bytes, &mut too_large)).await;
+    // A client that cannot be waited for any longer has still sent too much.
+    read.unwrap_or(Err(if too_large { BodyError::TooLarge } else { BodyError::TooSlow }))
+}
+
+async fn read(body: Body, limit: usize, too_large: &mut bool) -> Result<Bytes, BodyError> {
     let mut stream = body.into_data_stream();
     let mut read = BytesMut::new();
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| BodyError::Interrupted)?;
         if read.len() + chunk.len() > limit {
+            *too_large = true;
             drain(stream, limit.saturating_mul(DRAIN_FACTOR)).await;
             return Err(BodyError::TooLarge);
         }
@@ -49,13 +69,39 @@ async fn drain(mut stream: BodyDataStream, mut allowance: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    async fn read_of(body: Body, deadline: Duration) -> Result<Bytes, BodyError> {
+        read_body(Request::new(body), Limits { body_bytes: 5, deadline }).await
+    }
+
+    const SOON: Duration = Duration::from_secs(60);
 
     #[tokio::test]
     async fn a_body_up_to_the_limit_is_read_and_a_larger_one_refused() {
-        assert_eq!(read_body(Body::from("12345"), 5).await.unwrap(), "12345");
-        assert_eq!(read_body(Body::from("123456"), 5).await, Err(BodyError::TooLarge));
-        assert_eq!(read_body(Body::from("x".repeat(1_000)), 5).await, Err(BodyError::TooLarge));
+        assert_eq!(read_of(Body::from("12345"), SOON).await.unwrap(), "12345");
+        assert_eq!(read_of(Body::from("123456"), SOON).await, Err(BodyError::TooLarge));
+        assert_eq!(read_of(Body::from("x".repeat(1_000)), SOON).await, Err(BodyError::TooLarge));
         let broken = futures_util::stream::iter([Ok("12"), Err(std::io::Error::other("gone"))]);
-        assert_eq!(read_body(Body::from_stream(broken), 5).await, Err(BodyError::Interrupted));
+        assert_eq!(read_of(Body::from_stream(broken), SOON).await, Err(BodyError::Interrupted));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_waited_for_no_longer_than_allowed() {
+        let stalls = |sent: &'static str| {
+            let begins = futures_util::stream::iter([Ok::<_, std::io::Error>(sent)]);
+            Body::from_stream(begins.chain(futures_util::stream::pending()))
+        };
+        let moment = Duration::from_millis(10);
+        assert_eq!(read_of(stalls("12"), moment).await, Err(BodyError::TooSlow));
+        assert_eq!(read_of(stalls("123456"), moment).await, Err(BodyError::TooLarge), "that much is known already");
+    }
+
+    #[tokio::test]
+    async fn the_time_counts_from_the_arrival_of_the_request() {
+        let limits = Limits { body_bytes: 5, deadline: SOON };
+        let mut request = Request::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
+        request.extensions_mut().insert(Arrived(Instant::now().checked_sub(SOON).unwrap()));
+        assert_eq!(read_body(request, limits).await, Err(BodyError::TooSlow));
     }
 }

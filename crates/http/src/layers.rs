@@ -11,6 +11,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tracing::Instrument;
 
+use crate::origins::Origins;
+use crate::requests;
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A request id that a client brings along is kept up to this length.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -18,8 +21,14 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 const HEADERS: [(HeaderName, &str); 3] =
     [(header::CACHE_CONTROL, "no-store"), (header::REFERRER_POLICY, "no-referrer"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
 
-/// Puts the shared layers around `router`: request id, log line, headers, and an answer where a handler panics.
-pub fn around(router: Router) -> Router {
+/// Puts the shared layers around `router`: request id, log line, headers, what is refused before a dialect sees it, and an answer where
+/// a handler panics.
+pub fn around(router: Router, origins: &Origins) -> Router {
+    let router = router.layer(middleware::from_fn_with_state(origins.clone(), requests::accept));
+    let router = match origins.layer() {
+        Some(cors) => router.layer(cors),
+        None => router,
+    };
     router
         .layer(middleware::from_fn(log))
         .layer(CatchPanicLayer::custom(|_panic| StatusCode::INTERNAL_SERVER_ERROR.into_response()))

@@ -1,4 +1,5 @@
-//! What the API crates share: the services behind them, body and time limits, request ids, the layers around every answer, health.
+//! What the API crates share: the services behind them, body and time limits, request ids, where a request comes from and what is
+//! refused at once, the layers around every answer, health.
 //!
 //! The words in which an error is told belong to the dialects; nothing here speaks to a client except the health endpoints.
 //! Arrows: core. To add something that every request passes: [`layers`].
@@ -7,7 +8,10 @@ pub mod admission;
 pub mod body;
 pub mod health;
 pub mod layers;
+pub mod origins;
+pub mod requests;
 mod shared;
+pub mod source;
 
 use std::time::Duration;
 
@@ -15,7 +19,9 @@ use axum::http::HeaderValue;
 
 pub use admission::{Admission, Refusal, Seat, Stay};
 pub use body::{BodyError, read_body};
+pub use origins::Origins;
 pub use shared::{Limits, Shared};
+pub use source::{Source, TrustedProxies};
 
 /// The value of `Retry-After`, in seconds, of an answer that says "busy".
 pub const RETRY_AFTER_S: &str = "1";

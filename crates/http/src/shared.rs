@@ -41,6 +41,13 @@ pub struct Limits {
     pub tenant_rate: Option<NonZeroU32>,
 }
 
+impl Limits {
+    /// How long a body may take to arrive: what is left of the deadline has to do for the rest, and for saying so.
+    pub fn body_deadline(&self) -> Duration {
+        self.deadline.saturating_sub(self.deadline / 8)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         // A little before 3 s, so that the answer is there within them.

@@ -18,10 +18,11 @@ impl Parameters {
         if request.method() != Method::POST {
             return Err(Failure::parameter("method", "must be POST"));
         }
-        let body = match read_body(request.into_body(), limits.body_bytes).await {
+        let body = match read_body(request, limits).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return Err(Failure::parameter("body", "is too large")),
             Err(BodyError::Interrupted) => return Err(Failure::parameter("body", "ended early")),
+            Err(BodyError::TooSlow) => return Err(Failure::parameter("body", "did not arrive in time")),
         };
         Self::parse(&body)
     }

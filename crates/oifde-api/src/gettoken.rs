@@ -1,11 +1,10 @@
 //! `POST /oifde/rest/api/gettoken`: a token for a key.
 
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, Request, State};
+use axum::Extension;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::{AuthError, TenantName};
-use calldata_http::{Seat, Stay};
+use calldata_http::{Seat, Source, Stay};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -26,6 +25,10 @@ use crate::token::LIFETIME;
             ("token" = (summary = "A token", value = json!({ "errorCode": 0, "errorMsg": "Success", "authToken": "cdt1.MTIz.c2lnbmF0dXJl", "expireTime": 3600 }))),
             ("wrong" = (summary = "A wrong secret", value = json!({ "errorCode": 200_800_002, "errorMsg": "appSecret is wrong" }))),
         )),
+        (status = 400, description = "The request cannot be read as HTTP, or does not name its host."),
+        (status = 403, description = "A web page of an origin that is not allowed sent this (ours)."),
+        (status = 414, description = "The URI is longer than 8 KiB (ours)."),
+        (status = 431, description = "There are more than 100 headers, or more than 16 KiB of them (ours)."),
         (status = 500, description = "The gateway failed."),
         (status = 429, description = "This tenant sends too many requests (ours); repeat later.", body = TokenResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
@@ -33,12 +36,12 @@ use crate::token::LIFETIME;
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
     ),
 )]
-pub(crate) async fn gettoken(State(oifde): State<Oifde>, ConnectInfo(peer): ConnectInfo<SocketAddr>, request: Request) -> Response {
+pub(crate) async fn gettoken(State(oifde): State<Oifde>, Extension(source): Extension<Source>, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let token = tokio::time::timeout(limits.deadline, async {
         let seat = oifde.shared.admission.enter(Stay::Working)?;
         let parameters = Parameters::read(request, limits).await?;
-        issue(&oifde, &seat, peer, &parameters).await
+        issue(&oifde, &seat, source, &parameters).await
     });
     match token.await.unwrap_or(Err(Failure::Busy)) {
         Ok(token) => answer(&TokenResponse::token(token)),
@@ -46,11 +49,11 @@ pub(crate) async fn gettoken(State(oifde): State<Oifde>, ConnectInfo(peer): Conn
     }
 }
 
-async fn issue(oifde: &Oifde, seat: &Seat, peer: SocketAddr, parameters: &Parameters) -> Result<String, Failure> {
+async fn issue(oifde: &Oifde, seat: &Seat, source: Source, parameters: &Parameters) -> Result<String, Failure> {
     let secret = parameters.string("appSecret")?.ok_or(Failure::SecretMissing)?;
     let tenant = parameters.string("appKey")?.ok_or_else(|| Failure::parameter("appKey", "is missing"))?;
     let now = oifde.shared.sessions.now();
-    if oifde.lockout.is_locked(peer.ip(), &tenant, now) {
+    if oifde.lockout.is_locked(source.0, &tenant, now) {
         return Err(Failure::Locked);
     }
     match oifde.shared.directory.authenticate(TenantName::Oifde(&tenant), &secret).await {
@@ -59,7 +62,7 @@ async fn issue(oifde: &Oifde, seat: &Seat, peer: SocketAddr, parameters: &Parame
             oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal)
         }
         Err(AuthError::NotRecognised) => {
-            oifde.lockout.note_failure(peer.ip(), &tenant, now);
+            oifde.lockout.note_failure(source.0, &tenant, now);
             Err(Failure::SecretWrong)
         }
         Err(AuthError::Unavailable) => Err(Failure::Busy),

@@ -33,6 +33,10 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
     responses(
         (status = 200, description = "The records, or an `errorCode` other than 0: 900001 token missing or expired, 900002 token check failed, 10000002 a \
             parameter is missing or wrong, 10000001 internal error.", body = HistoryResponse, content_type = "application/json"),
+        (status = 400, description = "The request cannot be read as HTTP, or does not name its host."),
+        (status = 403, description = "A web page of an origin that is not allowed sent this (ours)."),
+        (status = 414, description = "The URI is longer than 8 KiB (ours)."),
+        (status = 431, description = "There are more than 100 headers, or more than 16 KiB of them (ours)."),
         (status = 500, description = "The gateway failed."),
         (status = 429, description = "This tenant sends too many requests (ours); repeat later.", body = HistoryResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),

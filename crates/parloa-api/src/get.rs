@@ -50,6 +50,7 @@ const MAX_WAIT_S: u64 = 30;
             )), (String = "application/xml"), (String = "text/html"), (String = "text/plain")),
             headers(("X-CallData-Reason" = String, description = "On a miss, unless the tenant switched it off: `no-such-call`, `caller-mismatch`, \
                 `older-than-time-limit; age=N`, `missing-parameter; name=N` or `invalid-parameter; name=N` (ours)."))),
+        (status = 400, description = "The request cannot be read as HTTP, or does not name its host."),
         (status = 401, description = "No live key of this client."),
         (status = 403, description = "The key may not fetch."),
         (status = 404, description = "A miss, where the tenant is set so (ours).",
@@ -57,6 +58,8 @@ const MAX_WAIT_S: u64 = 30;
             headers(("X-CallData-Reason" = String, description = "As with 200."))),
         (status = 429, description = "This client sends too many requests (ours); repeat later.", body = Miss, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
+        (status = 414, description = "The URI is longer than 8 KiB (ours)."),
+        (status = 431, description = "There are more than 100 headers, or more than 16 KiB of them (ours)."),
         (status = 500, description = "The gateway failed.", body = Miss, content_type = "application/json"),
         (status = 503, description = "Too busy; repeat the request.", body = Miss, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),

@@ -30,11 +30,15 @@ use crate::speech;
             ("stored" = (summary = "Stored", value = json!({ "choice": "success", "output": {} }))),
             ("missing" = (summary = "A required field is missing", value = json!({ "choice": "fail", "output": { "error": "Required Attributes: callid, callerid" } }))),
         )),
+        (status = 400, description = "The request cannot be read as HTTP, or does not name its host."),
         (status = 401, description = "No live key of this client."),
-        (status = 403, description = "The key may not store."),
+        (status = 403, description = "The key may not store; or a web page of an origin that is not allowed sent this (ours)."),
+        (status = 408, description = "The body did not arrive in time (ours). Nothing was stored.", body = PostResponse, content_type = "application/json"),
         (status = 413, description = "The body is larger than the limit (1 MiB unless set).", body = PostResponse, content_type = "application/json"),
         (status = 429, description = "This client sends too many requests (ours); repeat later.", body = PostResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
+        (status = 414, description = "The URI is longer than 8 KiB (ours)."),
+        (status = 431, description = "There are more than 100 headers, or more than 16 KiB of them (ours)."),
         (status = 500, description = "The gateway failed; nothing was stored.", body = PostResponse, content_type = "application/json"),
         (status = 503, description = "Too busy, or the outcome is not known. Repeat the request: it is the same record.", body = PostResponse, content_type = "application/json",
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
@@ -42,10 +46,11 @@ use crate::speech;
     security(("functionsKey" = []), ("bearer" = []), ("basic" = []), ("code" = [])),
 )]
 pub(crate) async fn post(State(shared): State<Shared>, client: Client<ToWrite>, request: Request) -> Response {
-    let body = match read_body(request.into_body(), shared.limits.body_bytes).await {
+    let body = match read_body(request, shared.limits).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return speech::too_large(),
         Err(BodyError::Interrupted) => return speech::fail("the body ended early"),
+        Err(BodyError::TooSlow) => return speech::too_slow(),
     };
     let posted = match Posted::parse(&body, client.access.tenant.default_country) {
         Ok(posted) => posted,

@@ -27,6 +27,11 @@ pub(crate) fn too_large() -> Response {
     with_status(StatusCode::PAYLOAD_TOO_LARGE, failure("the body is too large"))
 }
 
+/// PAR-P8: the body did not arrive within the deadline.
+pub(crate) fn too_slow() -> Response {
+    with_status(StatusCode::REQUEST_TIMEOUT, failure("the body did not arrive in time"))
+}
+
 /// PAR-P8: too busy, or the outcome is not known; the same request again is safe.
 pub(crate) fn busy(method: &Method) -> Response {
     let mut response = with_status(StatusCode::SERVICE_UNAVAILABLE, error_for(method, "busy, please repeat the request"));

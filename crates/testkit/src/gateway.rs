@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use calldata_core::{DirectoryStore, ManualClock, Scopes, Sessions, Tenant};
 use calldata_gateway::app::App;
-use calldata_gateway::server;
+use calldata_gateway::server::{self, Options};
 use calldata_http::Limits;
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
@@ -51,6 +51,18 @@ impl Gateway {
     /// # Panics
     /// When it cannot serve.
     pub async fn start_with(database: Database, clock: Arc<ManualClock>, limits: Limits) -> Self {
+        Self::start_as(database, clock, limits, Options { drain: DRAIN, ..Options::default() }).await
+    }
+
+    /// A gateway that serves in another way than it does by default.
+    ///
+    /// # Panics
+    /// When it cannot serve.
+    pub async fn start_served(database: &TestDatabase, options: Options) -> Self {
+        Self::start_as(database.database().clone(), Arc::new(a_clock()), Limits::default(), options).await
+    }
+
+    async fn start_as(database: Database, clock: Arc<ManualClock>, limits: Limits, options: Options) -> Self {
         let secrets = TokenSecrets::new(TOKEN_SECRET.into(), None).expect("the secret is long enough");
         let app = App::new(database.clone(), clock.clone(), limits, secrets).await.expect("the directory can be read");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
@@ -59,7 +71,7 @@ impl Gateway {
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(()) };
-            server::serve(&app, listener, DRAIN, stopped).await.expect("serving does not fail");
+            server::serve(&app, listener, options, stopped).await.expect("serving does not fail");
         });
         Self { address, clock, client: Client::new(address), database, sessions, stop: Some(stop), served }
     }

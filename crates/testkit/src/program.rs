@@ -156,7 +156,7 @@ impl Place {
         std::thread::spawn(move || out.lines().map_while(Result::ok).all(|line| say.send(line).is_ok()));
         let mut served = Served { child, lines, log, address: SocketAddr::from(([0; 4], 0)) };
         let line = served.line();
-        let address = line.strip_prefix("listening on http://").and_then(|address| address.parse().ok());
+        let address = line.strip_prefix("listening on ").and_then(|url| url.split_once("://")?.1.parse().ok());
         served.address = address.expect("the first line says where it listens");
         served
     }

@@ -7,7 +7,7 @@ use calldata_interchange::SessionDocument;
 use calldata_store::{Database, Direction, Url};
 use secrecy::ExposeSecret;
 
-use super::serve::{announce, prepare, serve};
+use super::serve::{announce, base, prepare, serve};
 use super::{find_tenant, key as key_command, migrate, open_as_it_is, tenant};
 use crate::app::App;
 use crate::cli::{TenantNames, TenantProperties};
@@ -20,6 +20,7 @@ const TENANT_ID: &str = "tenant001";
 const SAMPLES: &str = include_str!("../../samples/sessions.ndjson");
 
 pub(super) async fn run(settings: &Settings, data: Option<PathBuf>) -> Result<(), Failure> {
+    let options = settings.server()?;
     // The folder lives as long as the demo.
     let temporary = match data {
         Some(_) => None,
@@ -36,10 +37,9 @@ pub(super) async fn run(settings: &Settings, data: Option<PathBuf>) -> Result<()
     give_tenant(&database, &secret).await?;
     let (app, listener) = prepare(settings, database.clone(), token_secrets(settings, &url)?).await?;
     load_samples(&app, &database).await?;
-    let stop = announce(&listener)?;
-    let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
-    output::line(&instructions(&format!("http://{address}"), secret.expose_secret()))?;
-    serve(settings, &app, listener, stop).await
+    let stop = announce(&listener, &options)?;
+    output::line(&instructions(&base(&listener, &options)?, secret.expose_secret()))?;
+    serve(&app, listener, options, stop).await
 }
 
 /// The demo tenant, new or of an earlier demo, with one more key.

@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{clock, open};
 use crate::app::App;
+use crate::server::Options;
 use crate::settings::Settings;
 use crate::token_secret::token_secrets;
 use crate::{Failure, output, server};
@@ -13,10 +14,11 @@ use crate::{Failure, output, server};
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     // What is missing is told before anything is waited for.
     let secrets = token_secrets(settings, &settings.database()?)?;
+    let options = settings.server()?;
     let (database, _) = open(settings).await?;
     let (app, listener) = prepare(settings, database, secrets).await?;
-    let stop = announce(&listener)?;
-    serve(settings, &app, listener, stop).await
+    let stop = announce(&listener, &options)?;
+    serve(&app, listener, options, stop).await
 }
 
 /// Everything that can fail before the first request.
@@ -31,21 +33,30 @@ pub(super) async fn prepare(settings: &Settings, database: Database, secrets: To
 
 /// Says where the service answers, which it does from now on; what is returned completes when it is asked to stop. Whoever reads the
 /// line may ask for that at once.
-pub(super) fn announce(listener: &TcpListener) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
+pub(super) fn announce(listener: &TcpListener, options: &Options) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let stop = server::asked_to_stop().map_err(|error| Failure::because("SIGTERM cannot be heard", &error))?;
-    let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
-    output::line(&format!("listening on http://{address}"))?;
+    if let Some(tls) = options.tls.clone() {
+        tokio::spawn(tls.reload_on_hangup().map_err(|error| Failure::because("SIGHUP cannot be heard", &error))?);
+    }
+    output::line(&format!("listening on {}", base(listener, options)?))?;
     Ok(stop)
 }
 
+/// What every URL of the service begins with.
+pub(super) fn base(listener: &TcpListener, options: &Options) -> Result<String, Failure> {
+    let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    Ok(format!("{scheme}://{address}"))
+}
+
 pub(super) async fn serve(
-    settings: &Settings,
     app: &App,
     listener: TcpListener,
+    options: Options,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Failure> {
     let served = tokio::select! {
-        served = server::serve(app, listener, settings.drain(), stop) => served,
+        served = server::serve(app, listener, options, stop) => served,
         () = app.disk_failed() => {
             return Err(Failure::new(
                 "the disk failed to make data durable; what it holds is not known, so the process ends. Check the disk, then start again: \

@@ -1,0 +1,165 @@
+//! What goes on on a connection: who waits for whom decides how long it may stay.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+/// How long a connection may be without a request: before the first one, between two, and while a head arrives.
+const IDLE: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of an answer that is there.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// What goes on on one connection.
+#[derive(Debug)]
+pub(super) struct Activity {
+    began: Instant,
+    /// When the client was last given something, in milliseconds since the connection began.
+    last_ms: AtomicU64,
+    /// Requests that the gateway is working on.
+    working: AtomicUsize,
+    /// Requests whose answers are not out yet.
+    open: AtomicUsize,
+    /// The client does not take what is written.
+    blocked: AtomicBool,
+    /// The body of the present request is not there as a whole. HTTP/1 only.
+    arriving: AtomicBool,
+    requests: AtomicUsize,
+    /// A request, by its number, that is refused for its head.
+    refused: OnceLock<(usize, StatusCode)>,
+}
+
+impl Activity {
+    /// Of a connection that has been idle since then.
+    pub(super) fn since(began: Instant) -> Self {
+        Self {
+            began,
+            last_ms: AtomicU64::new(0),
+            working: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
+            arriving: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
+            refused: OnceLock::new(),
+        }
+    }
+
+    /// Until when the client may go on doing nothing; none while it is the gateway that is waited for.
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        if self.working.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let last = self.began + Duration::from_millis(self.last_ms.load(Ordering::Acquire));
+        Some(last + if self.open.load(Ordering::Acquire) > 0 { STALLED } else { IDLE })
+    }
+
+    /// Nothing is under way, and everything that was answered is out.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0 && !self.blocked.load(Ordering::Acquire)
+    }
+
+    /// Whether the client keeps the gateway from writing.
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Release);
+    }
+
+    /// Whether the body of the present request is still arriving.
+    pub(super) fn set_arriving(&self, arriving: bool) {
+        self.arriving.store(arriving, Ordering::Release);
+    }
+
+    /// Whether an answer given now comes before the end of its request.
+    pub(super) fn is_arriving(&self) -> bool {
+        self.arriving.load(Ordering::Acquire)
+    }
+
+    /// The client was given something.
+    pub(super) fn moved(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.fetch_max(now, Ordering::AcqRel);
+    }
+
+    /// The request of this number, counted from 0, is refused with that status.
+    pub(super) fn refuse(&self, number: usize, status: StatusCode) {
+        self.refused.get_or_init(|| (number, status));
+    }
+
+    /// A request begins; with what it is refused, if it is.
+    pub(super) fn begin(self: &Arc<Self>) -> (Exchange, Option<StatusCode>) {
+        let number = self.requests.fetch_add(1, Ordering::AcqRel);
+        let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
+        self.open.fetch_add(1, Ordering::AcqRel);
+        self.working.fetch_add(1, Ordering::AcqRel);
+        (Exchange { activity: Arc::clone(self), working: true }, refused)
+    }
+}
+
+/// A request and its answer, until the answer is out.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    activity: Arc<Activity>,
+    working: bool,
+}
+
+impl Exchange {
+    /// The gateway has answered; what it still has to say, it says in this body.
+    pub(super) fn answered(mut self, body: Body) -> Answered {
+        self.set_working(false);
+        Answered { body, exchange: self }
+    }
+
+    fn set_working(&mut self, working: bool) {
+        if self.working == working {
+            return;
+        }
+        self.working = working;
+        self.activity.moved();
+        if working {
+            self.activity.working.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.activity.working.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.set_working(false);
+        self.activity.moved();
+        self.activity.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(super) struct Answered {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl http_body::Body for Answered {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.exchange.set_working(frame.is_pending());
+        self.exchange.activity.moved();
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

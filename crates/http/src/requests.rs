@@ -1,0 +1,108 @@
+//! What is refused before a dialect sees it, with a bare status: requests that two readers could take for different ones, that are
+//! larger than any of ours, or that a stranger's page sent.
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use crate::body::Arrived;
+use crate::origins::Origins;
+
+/// The longest URI, in bytes.
+pub const MAX_URI_BYTES: usize = 8 << 10;
+/// The largest head of a request, in bytes: its first line and its headers.
+pub const MAX_HEAD_BYTES: usize = 16 << 10;
+/// The most headers of a request.
+pub const MAX_HEADERS: usize = 100;
+
+/// Put beside a request whose head the server could not accept: it has this answer, and what else the request says is made up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unacceptable(pub StatusCode);
+
+/// Refuses, or passes on and notes the time.
+pub(crate) async fn accept(State(origins): State<Origins>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(Arrived(Instant::now()));
+    let unacceptable = parts.extensions.get::<Unacceptable>().map(|unacceptable| unacceptable.0);
+    let foreign = || origins.refuse(&parts).then_some(StatusCode::FORBIDDEN);
+    let status = unacceptable.or_else(|| fault(&parts.method, &parts.uri, parts.version, &parts.headers)).or_else(foreign);
+    match status {
+        Some(status) => {
+            let mut response = status.into_response();
+            // What follows on this connection cannot be trusted to be what it seems. HTTP/2 has frames, and no such header.
+            if parts.version < Version::HTTP_2 && status != StatusCode::FORBIDDEN {
+                response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            }
+            response
+        }
+        None => next.run(Request::from_parts(parts, body)).await,
+    }
+}
+
+/// What is wrong with a request, as far as it can be seen of one that was read.
+fn fault(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap) -> Option<StatusCode> {
+    let uri_bytes = uri.path_and_query().map_or(0, |path| path.as_str().len()) + uri.authority().map_or(0, |host| host.as_str().len());
+    if uri_bytes > MAX_URI_BYTES {
+        return Some(StatusCode::URI_TOO_LONG);
+    }
+    if headers.len() > MAX_HEADERS {
+        return Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    // Nothing here is a proxy.
+    if *method == Method::CONNECT {
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    (!has_one_host(uri, version, headers)).then_some(StatusCode::BAD_REQUEST)
+}
+
+/// Whether it is clear which host is meant. HTTP/1.0 need not name one; HTTP/2 has it in the URI, and then must not contradict itself.
+fn has_one_host(uri: &Uri, version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    let Some(host) = host else {
+        return version < Version::HTTP_11 || (version >= Version::HTTP_2 && uri.authority().is_some());
+    };
+    let Some(host) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
+    let agrees = version < Version::HTTP_2 || uri.authority().is_none_or(|authority| *authority == host);
+    more.is_none() && agrees && !host.as_str().contains('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::Request;
+
+    fn fault_of(version: Version, uri: &str, hosts: &[&str]) -> Option<u16> {
+        let request = hosts.iter().fold(Request::builder().version(version).uri(uri), |request, host| request.header("host", *host));
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        fault(&parts.method, &parts.uri, parts.version, &parts.headers).map(|status| status.as_u16())
+    }
+
+    #[test]
+    fn it_must_be_clear_which_host_is_meant() {
+        for host in ["a", "a:80", "127.0.0.1:8080", "[::1]:8080"] {
+            assert_eq!(fault_of(Version::HTTP_11, "/", &[host]), None, "{host}");
+        }
+        for hosts in [&[][..], &["a", "a"], &["a", "b"], &[""], &["a b"], &["a/b"], &["u@a"], &["\u{e9}"]] {
+            assert_eq!(fault_of(Version::HTTP_11, "/", hosts), Some(400), "{hosts:?}");
+        }
+        assert_eq!(fault_of(Version::HTTP_11, "http://a/", &[]), Some(400), "even where the URI names one");
+        assert_eq!(fault_of(Version::HTTP_10, "/", &[]), None);
+        assert_eq!(fault_of(Version::HTTP_2, "http://a/", &[]), None);
+        assert_eq!(fault_of(Version::HTTP_2, "http://a/", &["A"]), None);
+        assert_eq!(fault_of(Version::HTTP_2, "/", &["a"]), None);
+        assert_eq!(fault_of(Version::HTTP_2, "/", &[]), Some(400));
+        assert_eq!(fault_of(Version::HTTP_2, "http://a/", &["b"]), Some(400));
+    }
+
+    #[test]
+    fn what_is_larger_than_any_request_of_ours_is_refused() {
+        let longest = format!("/{}", "x".repeat(MAX_URI_BYTES - 1));
+        assert_eq!(fault_of(Version::HTTP_11, &longest, &["a"]), None);
+        assert_eq!(fault_of(Version::HTTP_11, &format!("{longest}x"), &["a"]), Some(414));
+        assert_eq!(fault_of(Version::HTTP_11, "/", &["a"; 101]), Some(431));
+    }
+}

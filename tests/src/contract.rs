@@ -1,5 +1,6 @@
 //! The two dialects, statement by statement (docs/contract.md).
 
+mod guessing;
 mod oifde_lock;
 mod oifde_pages;
 mod oifde_query;

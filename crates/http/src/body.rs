@@ -72,7 +72,7 @@ mod tests {
     use std::time::Duration;
 
     async fn read_of(body: Body, deadline: Duration) -> Result<Bytes, BodyError> {
-        read_body(Request::new(body), Limits { body_bytes: 5, deadline }).await
+        read_body(Request::new(body), Limits { body_bytes: 5, deadline, ..Limits::default() }).await
     }
 
     const SOON: Duration = Duration::from_secs(60);
@@ -99,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_time_counts_from_the_arrival_of_the_request() {
-        let limits = Limits { body_bytes: 5, deadline: SOON };
+        let limits = Limits { body_bytes: 5, deadline: SOON, ..Limits::default() };
         let mut request = Request::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
         request.extensions_mut().insert(Arrived(Instant::now().checked_sub(SOON).unwrap()));
         assert_eq!(read_body(request, limits).await, Err(BodyError::TooSlow));

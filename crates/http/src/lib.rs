@@ -8,6 +8,7 @@ pub mod admission;
 pub mod body;
 pub mod health;
 pub mod layers;
+pub mod lockout;
 pub mod origins;
 pub mod requests;
 mod shared;
@@ -19,6 +20,7 @@ use axum::http::HeaderValue;
 
 pub use admission::{Admission, Refusal, Seat, Stay};
 pub use body::{BodyError, read_body};
+pub use lockout::Lockout;
 pub use origins::Origins;
 pub use shared::{Limits, Shared};
 pub use source::{Source, TrustedProxies};

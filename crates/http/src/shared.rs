@@ -7,6 +7,7 @@ use std::time::Duration;
 use calldata_core::{Directory, Sessions};
 
 use crate::admission::Admission;
+use crate::lockout::Lockout;
 
 /// What every API crate is given: who may come in, and what they come for.
 #[derive(Clone)]
@@ -19,12 +20,15 @@ pub struct Shared {
     pub limits: Limits,
     /// Who is let in when there is too much to do.
     pub admission: Arc<Admission>,
+    /// Who has guessed too often.
+    pub lockout: Arc<Lockout>,
 }
 
 impl Shared {
     /// Puts them together.
     pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits) -> Self {
-        Self { directory, sessions, limits, admission: Arc::new(Admission::new(limits.requests, limits.tenant_rate)) }
+        let admission = Arc::new(Admission::new(limits.requests, limits.tenant_rate));
+        Self { directory, sessions, limits, admission, lockout: Arc::default() }
     }
 }
 

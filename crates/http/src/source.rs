@@ -10,7 +10,7 @@ use serde::Deserialize;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The address that a request comes from, IPv4 never written as IPv6. The server puts it beside every request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(pub IpAddr);
 
 /// The networks of the proxies that are believed; none unless they are named.

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::{AuthError, TenantName};
-use calldata_http::{Seat, Source, Stay};
+use calldata_http::{Seat, Shared, Source, Stay};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -53,16 +53,21 @@ async fn issue(oifde: &Oifde, seat: &Seat, source: Source, parameters: &Paramete
     let secret = parameters.string("appSecret")?.ok_or(Failure::SecretMissing)?;
     let tenant = parameters.string("appKey")?.ok_or_else(|| Failure::parameter("appKey", "is missing"))?;
     let now = oifde.shared.sessions.now();
-    if oifde.lockout.is_locked(source.0, &tenant, now) {
+    let name = TenantName::Oifde(&tenant);
+    let Shared { directory, admission, lockout, .. } = &oifde.shared;
+    if lockout.locked_for(source, name, now).is_some() {
         return Err(Failure::Locked);
     }
-    match oifde.shared.directory.authenticate(TenantName::Oifde(&tenant), &secret).await {
+    match directory.authenticate(name, &secret).await {
         Ok(access) => {
-            oifde.shared.admission.admit(seat, access.tenant.id)?;
-            oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal)
+            admission.admit(seat, access.tenant.id)?;
+            let token = oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal)?;
+            lockout.note_success(source, name, &secret);
+            lockout.note_success(source, name, &token);
+            Ok(token)
         }
         Err(AuthError::NotRecognised) => {
-            oifde.lockout.note_failure(source.0, &tenant, now);
+            lockout.note_failure(source, name, now);
             Err(Failure::SecretWrong)
         }
         Err(AuthError::Unavailable) => Err(Failure::Busy),

@@ -1,6 +1,6 @@
 //! The OIFDE dialect: `queryRecordHistory` and `gettoken`, JSON over POST, business errors as HTTP 200 with a code.
 //!
-//! Rooms: [`gettoken`] and [`query_record_history`] are the operations, [`token`] signs and reads tokens, [`lockout`] slows guessing,
+//! Rooms: [`gettoken`] and [`query_record_history`] are the operations, [`token`] signs and reads tokens,
 //! [`body`] reads requests, [`codes`] holds the dialect's words for errors, [`record`] translates between a session and a record, and
 //! [`import`] reads records that another system wrote. Arrows: http, interchange, core. The ids in comments (OIF-…) are those of
 //! `docs/contract.md`. The vendor's misspellings `recordDetials` and `requsetTime` are the wire names.
@@ -11,12 +11,9 @@ mod body;
 mod codes;
 mod gettoken;
 pub mod import;
-mod lockout;
 mod query_record_history;
 mod record;
 mod token;
-
-use std::sync::Arc;
 
 use axum::extract::FromRef;
 use axum::{Router, routing};
@@ -25,14 +22,11 @@ use utoipa::OpenApi;
 
 pub use token::{TokenSecrets, WeakSecret};
 
-use crate::lockout::Lockout;
-
 /// What stands behind the operations.
 #[derive(Clone)]
 struct Oifde {
     shared: Shared,
     secrets: TokenSecrets,
-    lockout: Arc<Lockout>,
 }
 
 impl FromRef<Oifde> for Shared {
@@ -43,12 +37,11 @@ impl FromRef<Oifde> for Shared {
 
 /// The routes of the dialect; `secrets` sign its tokens.
 pub fn router(shared: Shared, secrets: TokenSecrets) -> Router {
-    let lockout = Arc::new(Lockout::default());
     // Every method is answered in the dialect's words (OIF-Q7).
     Router::new()
         .route("/oifde/rest/api/gettoken", routing::any(gettoken::gettoken))
         .route("/oifde/rest/api/queryRecordHistory", routing::any(query_record_history::query_record_history))
-        .with_state(Oifde { shared, secrets, lockout })
+        .with_state(Oifde { shared, secrets })
 }
 
 /// The description of the dialect.

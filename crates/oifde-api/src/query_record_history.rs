@@ -1,11 +1,12 @@
 //! `POST /oifde/rest/api/queryRecordHistory`: the records of a call or a user.
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::zone::Reading;
 use calldata_core::{Access, AuthError, CallerKey, JsonKind, Tenant, TenantName, Timestamp, Zone};
-use calldata_http::Stay;
+use calldata_http::{Shared, Source, Stay};
 use serde::Serialize;
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -31,7 +32,7 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
         `total` 0 and an empty list.",
     request_body(content = HistoryRequest, content_type = "application/json"),
     responses(
-        (status = 200, description = "The records, or an `errorCode` other than 0: 900001 token missing or expired, 900002 token check failed, 10000002 a \
+        (status = 200, description = "The records, or an `errorCode` other than 0: 900001 token missing or expired, 900002 token check failed, 200800003 locked, 10000002 a \
             parameter is missing or wrong, 10000001 internal error.", body = HistoryResponse, content_type = "application/json"),
         (status = 400, description = "The request cannot be read as HTTP, or does not name its host."),
         (status = 403, description = "A web page of an origin that is not allowed sent this (ours)."),
@@ -44,13 +45,13 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
             headers(("Retry-After" = i32, description = "Seconds after which to repeat."))),
     ),
 )]
-pub(crate) async fn query_record_history(State(oifde): State<Oifde>, request: Request) -> Response {
+pub(crate) async fn query_record_history(State(oifde): State<Oifde>, Extension(source): Extension<Source>, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let found = tokio::time::timeout(limits.deadline, async {
         let seat = oifde.shared.admission.enter(Stay::Working)?;
         let parameters = Parameters::read(request, limits).await?;
         // The token is checked before the parameters (OIF-A4).
-        let access = authenticate(&oifde, &parameters).await?;
+        let access = authenticate(&oifde, source, &parameters).await?;
         oifde.shared.admission.admit(&seat, access.tenant.id)?;
         let query = query(&parameters, &access.tenant)?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
@@ -63,12 +64,16 @@ pub(crate) async fn query_record_history(State(oifde): State<Oifde>, request: Re
 }
 
 /// A token, or one of the tenant's keys in its place (OIF-A3).
-async fn authenticate(oifde: &Oifde, parameters: &Parameters) -> Result<Access, Failure> {
+async fn authenticate(oifde: &Oifde, source: Source, parameters: &Parameters) -> Result<Access, Failure> {
     let token = parameters.get("authToken").ok_or(Failure::TokenMissing)?.as_string().ok_or(Failure::TokenWrong)?;
     let tenant = parameters.string("tenantId")?.ok_or_else(|| Failure::parameter("tenantId", "is missing"))?;
     let name = TenantName::Oifde(&tenant);
-    let directory = &oifde.shared.directory;
-    let access = match oifde.secrets.read(&token, oifde.shared.sessions.now()) {
+    let Shared { directory, lockout, sessions, .. } = &oifde.shared;
+    let now = sessions.now();
+    if lockout.locked_for_bearer(source, name, &token, now).is_some() {
+        return Err(Failure::Locked);
+    }
+    let access = match oifde.secrets.read(&token, now) {
         TokenState::Good { tenant, key } => {
             let access = directory.authenticate_by_key(name, &key).await;
             access.and_then(|access| if access.tenant.id == tenant { Ok(access) } else { Err(AuthError::NotRecognised) })
@@ -77,8 +82,14 @@ async fn authenticate(oifde: &Oifde, parameters: &Parameters) -> Result<Access, 
         TokenState::NotOurs => directory.authenticate(name, &token).await,
     };
     match access {
-        Ok(access) if access.scopes.read => Ok(access),
-        Ok(_) | Err(AuthError::NotRecognised) => Err(Failure::TokenWrong),
+        Ok(access) => {
+            lockout.note_success(source, name, &token);
+            if access.scopes.read { Ok(access) } else { Err(Failure::TokenWrong) }
+        }
+        Err(AuthError::NotRecognised) => {
+            lockout.note_failure(source, name, now);
+            Err(Failure::TokenWrong)
+        }
         Err(AuthError::Unavailable) => Err(Failure::Busy),
     }
 }

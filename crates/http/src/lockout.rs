@@ -1,0 +1,149 @@
+//! Slowing down who guesses secrets (OIF-A4): 20 failures within 5 minutes from one source for one tenant lock that pair for 5 minutes.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use calldata_core::{TenantName, Timestamp};
+use moka::sync::Cache;
+
+use crate::Source;
+
+const MAX_FAILURES: usize = 20;
+const WINDOW: Duration = Duration::from_secs(300);
+const LOCK: Duration = Duration::from_secs(300);
+/// Pairs, and secrets that were right, remembered at most; the least used are forgotten first.
+const MAX_REMEMBERED: u64 = 100_000;
+/// Names longer than any tenant's need not be told apart.
+const MAX_NAME_BYTES: usize = 512;
+
+type Pair = (Source, String);
+
+/// Failures by source and tenant. Nothing is asked of the database here, and no secret is compared.
+#[derive(Debug)]
+pub struct Lockout {
+    failures: Cache<Pair, Arc<Mutex<Failures>>>,
+    right: Cache<u64, ()>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    at: Vec<Timestamp>,
+    locked_until: Option<Timestamp>,
+}
+
+impl Default for Lockout {
+    fn default() -> Self {
+        Self {
+            failures: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK).build(),
+            right: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK).build(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Lockout {
+    /// For how long this source is locked out of this tenant; `None` where it is not.
+    pub fn locked_for(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
+        let failures = self.failures.get(&pair(source, tenant))?;
+        let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.locked_until.filter(|until| now < *until).map(|until| until.since(now))
+    }
+
+    /// The same for whoever brings this secret: one that was right from this source a while ago is not locked out by the failures of
+    /// others who share its address. It is checked like any other all the same.
+    pub fn locked_for_bearer(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) -> Option<Duration> {
+        self.locked_for(source, tenant, now).filter(|_| !self.right.contains_key(&self.mark(source, tenant, secret)))
+    }
+
+    /// Counts a failure.
+    pub fn note_failure(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) {
+        let failures = self.failures.get_with(pair(source, tenant), Arc::default);
+        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.at.retain(|at| now.since(*at) < WINDOW);
+        failures.at.push(now);
+        if failures.at.len() >= MAX_FAILURES {
+            failures.at.clear();
+            failures.locked_until = Some(now.plus(LOCK));
+        }
+    }
+
+    /// Remembers that this secret was right from this source.
+    pub fn note_success(&self, source: Source, tenant: TenantName<'_>, secret: &str) {
+        let mark = self.mark(source, tenant, secret);
+        if self.right.get(&mark).is_none() {
+            self.right.insert(mark, ());
+        }
+    }
+
+    /// A number that nobody can foresee or turn back; good for telling secrets apart, and for nothing else.
+    fn mark(&self, source: Source, tenant: TenantName<'_>, secret: &str) -> u64 {
+        self.hasher.hash_one((pair(source, tenant), secret))
+    }
+}
+
+fn pair(source: Source, tenant: TenantName<'_>) -> Pair {
+    let (kind, name) = match tenant {
+        TenantName::Client(name) => ('c', name),
+        TenantName::Oifde(name) => ('o', name),
+    };
+    let name = name.char_indices().take_while(|(at, _)| *at < MAX_NAME_BYTES).map(|(_, c)| c);
+    (Source(source.0.to_canonical()), std::iter::once(kind).chain(name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+    const SOURCE: Source = Source(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    const T: TenantName<'_> = TenantName::Oifde("t");
+
+    #[test]
+    fn oif_a4_twenty_failures_in_five_minutes_lock_the_pair_for_five_minutes() {
+        let lockout = Lockout::default();
+        let start = Timestamp::clamped(1_000_000);
+        for n in 0..19 {
+            lockout.note_failure(SOURCE, T, start.plus(Duration::from_secs(n)));
+        }
+        let now = start.plus(Duration::from_secs(19));
+        assert_eq!(lockout.locked_for(SOURCE, T, now), None);
+        lockout.note_failure(SOURCE, T, now);
+        assert_eq!(lockout.locked_for(SOURCE, T, now), Some(LOCK));
+        let mapped = Source(IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()));
+        assert!(lockout.locked_for(mapped, T, now).is_some(), "the same source, otherwise written");
+        assert_eq!(lockout.locked_for(SOURCE, TenantName::Oifde("u"), now), None, "another tenant");
+        assert_eq!(lockout.locked_for(SOURCE, TenantName::Client("t"), now), None, "a name of the other dialect");
+        assert_eq!(lockout.locked_for(Source(IpAddr::V6(Ipv6Addr::LOCALHOST)), T, now), None, "another source");
+        assert_eq!(lockout.locked_for(SOURCE, T, now.plus(Duration::from_millis(299_999))), Some(Duration::from_millis(1)));
+        assert_eq!(lockout.locked_for(SOURCE, T, now.plus(LOCK)), None);
+        lockout.note_failure(SOURCE, T, now.plus(LOCK));
+        assert_eq!(lockout.locked_for(SOURCE, T, now.plus(LOCK)), None, "counted anew");
+    }
+
+    #[test]
+    fn oif_a4_failures_spread_wider_than_five_minutes_do_not_lock() {
+        let lockout = Lockout::default();
+        let mut now = Timestamp::clamped(1_000_000);
+        for _ in 0..100 {
+            lockout.note_failure(SOURCE, T, now);
+            assert_eq!(lockout.locked_for(SOURCE, T, now), None);
+            now = now.plus(Duration::from_secs(16));
+        }
+    }
+
+    #[test]
+    fn a_secret_that_was_right_from_there_is_not_locked_out_by_others() {
+        let lockout = Lockout::default();
+        let now = Timestamp::clamped(1_000_000);
+        lockout.note_success(SOURCE, T, "right");
+        (0..20).for_each(|_| lockout.note_failure(SOURCE, T, now));
+        assert_eq!(lockout.locked_for_bearer(SOURCE, T, "right", now), None);
+        assert_eq!(lockout.locked_for_bearer(SOURCE, T, "wrong", now), Some(LOCK));
+        let elsewhere = Source(IpAddr::V6(Ipv6Addr::LOCALHOST));
+        (0..20).for_each(|_| lockout.note_failure(elsewhere, T, now));
+        assert_eq!(lockout.locked_for_bearer(elsewhere, T, "right", now), Some(LOCK), "it was right from another source");
+    }
+}

@@ -15,13 +15,13 @@ mod settings;
 mod tenants;
 
 /// Adds a tenant; its OIFDE name is `t-` and the client id.
-fn create_tenant(place: &Place, client_id: &str) -> Value {
+pub(crate) fn create_tenant(place: &Place, client_id: &str) -> Value {
     let (name, oifde) = (format!("Tenant {client_id}"), format!("t-{client_id}"));
     place.run(&["tenant", "create", "--name", &name, "--client-id", client_id, "--tenant-id", &oifde, "--json"]).json()
 }
 
 /// Adds a key with further arguments; gives its identifier and secret.
-fn create_key(place: &Place, client_id: &str, arguments: &[&str]) -> (String, String) {
+pub(crate) fn create_key(place: &Place, client_id: &str, arguments: &[&str]) -> (String, String) {
     let made = place.run(&[&["key", "create", "--client-id", client_id, "--json"], arguments].concat()).json();
     let text = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
     (text("id"), text("key"))

@@ -7,6 +7,7 @@ mod cli;
 mod contract;
 mod cross_dialect;
 mod documents;
+mod front;
 mod instances;
 mod overload;
 mod store;

@@ -13,6 +13,7 @@ mod wire;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::response::Response;
 use calldata_http::{Origins, TrustedProxies};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -38,6 +39,8 @@ pub const DEFAULT_MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expe
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// What a stop may take beyond the drain time.
 const LAST_WRITES: Duration = Duration::from_millis(500);
+/// Connections that may wait to be accepted; the system may have a lower bound.
+const BACKLOG: u32 = 4_096;
 /// How long nothing is accepted after that has failed for a reason on this side, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,6 +69,17 @@ impl Default for Options {
             tls: None,
         }
     }
+}
+
+/// Listens there. Many may arrive at once: whoever finds the usual queue of 128 full hangs for seconds, and believes to be connected.
+///
+/// # Errors
+/// When that is not possible.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves until `stop` completes; then requests under way are finished for up to the drain time.

@@ -10,7 +10,6 @@ use calldata_gateway::server::{self, Options};
 use calldata_http::Limits;
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -65,7 +64,7 @@ impl Gateway {
     async fn start_as(database: Database, clock: Arc<ManualClock>, limits: Limits, options: Options) -> Self {
         let secrets = TokenSecrets::new(TOKEN_SECRET.into(), None).expect("the secret is long enough");
         let app = App::new(database.clone(), clock.clone(), limits, secrets).await.expect("the directory can be read");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = server::listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
         let sessions = Arc::clone(app.sessions());
         let (stop, stopped) = oneshot::channel();

@@ -141,15 +141,29 @@ impl Place {
         self.start("serve", arguments)
     }
 
+    /// Starts `serve` on a free port, in a process that may have no more open files than this.
+    ///
+    /// # Panics
+    /// When it does not serve.
+    pub fn serve_limited(&self, open_files: u32, arguments: &[&str]) -> Served {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]).arg(program());
+        self.start_by(shell, "serve", arguments)
+    }
+
     /// Starts `serve` or `demo` on a free port.
     ///
     /// # Panics
     /// When it does not serve.
     pub fn start(&self, command: &str, arguments: &[&str]) -> Served {
+        self.start_by(Command::new(program()), command, arguments)
+    }
+
+    fn start_by(&self, starter: Command, command: &str, arguments: &[&str]) -> Served {
         let log = self.path("log");
         let file = std::fs::File::create(&log).expect("files can be written in the folder");
         let arguments = [&[command, "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut child = self.command(&arguments).stdin(Stdio::null()).stderr(file).spawn().expect("the program starts");
+        let mut child = self.prepared(starter, &arguments).stdin(Stdio::null()).stderr(file).spawn().expect("the program starts");
         let out = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let (say, lines) = channel();
         // Read to its end, so that the program never waits for us.
@@ -162,7 +176,10 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        self.prepared(Command::new(program()), arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         let ours = env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CALLDATA_"));
         ours.for_each(|name| {
             command.env_remove(name);
@@ -255,12 +272,28 @@ impl Served {
     /// # Panics
     /// When it does not end, or not in order.
     pub fn stop(mut self) -> String {
-        let sent = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status();
-        assert!(sent.expect("a shell starts").success(), "the process is gone already");
+        self.signal("TERM");
         let status = wait_for(&mut self.child).expect("the program stops when it is asked to");
-        let log = std::fs::read_to_string(&self.log).expect("the log can be read");
+        let log = self.log();
         assert_eq!(status.code(), Some(0), "{log}");
         log
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", "kill -\"$0\" \"$1\"", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("a shell starts").success(), "the process is gone already");
+    }
+
+    /// What it has written on standard error so far.
+    ///
+    /// # Panics
+    /// When that cannot be read.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the log can be read")
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn prepare(settings: &Settings, database: Database, secrets: To
     let app =
         app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;
     let address = settings.listen();
-    let listener = TcpListener::bind(address).await;
+    let listener = server::listen(address);
     Ok((app, listener.map_err(|error| Failure::because(format!("cannot listen on {address}; see --listen"), &error))?))
 }
 

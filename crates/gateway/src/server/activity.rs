@@ -17,6 +17,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of an answer that is there.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// The number of no request.
+const NONE: usize = usize::MAX;
+
 /// What goes on on one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -29,8 +32,9 @@ pub(super) struct Activity {
     open: AtomicUsize,
     /// The client does not take what is written.
     blocked: AtomicBool,
-    /// The body of the present request is not there as a whole. HTTP/1 only.
-    arriving: AtomicBool,
+    /// The request, by its number, whose body is not there as a whole. HTTP/1 only: the next head may be read before this one's answer is
+    /// given.
+    arriving: AtomicUsize,
     requests: AtomicUsize,
     /// A request, by its number, that is refused for its head.
     refused: OnceLock<(usize, StatusCode)>,
@@ -45,7 +49,7 @@ impl Activity {
             working: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             blocked: AtomicBool::new(false),
-            arriving: AtomicBool::new(false),
+            arriving: AtomicUsize::new(NONE),
             requests: AtomicUsize::new(0),
             refused: OnceLock::new(),
         }
@@ -70,14 +74,9 @@ impl Activity {
         self.blocked.store(blocked, Ordering::Release);
     }
 
-    /// Whether the body of the present request is still arriving.
-    pub(super) fn set_arriving(&self, arriving: bool) {
-        self.arriving.store(arriving, Ordering::Release);
-    }
-
-    /// Whether an answer given now comes before the end of its request.
-    pub(super) fn is_arriving(&self) -> bool {
-        self.arriving.load(Ordering::Acquire)
+    /// The body of the request of this number is still arriving; or of none.
+    pub(super) fn set_arriving(&self, number: Option<usize>) {
+        self.arriving.store(number.unwrap_or(NONE), Ordering::Release);
     }
 
     /// The client was given something.
@@ -97,7 +96,7 @@ impl Activity {
         let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.working.fetch_add(1, Ordering::AcqRel);
-        (Exchange { activity: Arc::clone(self), working: true }, refused)
+        (Exchange { activity: Arc::clone(self), number, working: true }, refused)
     }
 }
 
@@ -105,10 +104,16 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct Exchange {
     activity: Arc<Activity>,
+    number: usize,
     working: bool,
 }
 
 impl Exchange {
+    /// Whether an answer given now comes before the end of its request.
+    pub(super) fn is_arriving(&self) -> bool {
+        self.activity.arriving.load(Ordering::Acquire) == self.number
+    }
+
     /// The gateway has answered; what it still has to say, it says in this body.
     pub(super) fn answered(mut self, body: Body) -> Answered {
         self.set_working(false);

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{self, HeaderValue, Version, header};
+use axum::http::{self, HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::BytesMut;
 use calldata_http::TrustedProxies;
-use calldata_http::requests::{MAX_HEAD_BYTES, Unacceptable};
+use calldata_http::requests::{MAX_HEAD_BYTES, MAX_HEADERS, Unacceptable};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -33,7 +33,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How much of that is a gift: the first request counts from here at the latest.
 const HANDSHAKE_GRACE: Duration = Duration::from_secs(5);
 /// How long a connection that is told to end may take for what is on its way.
-const ENDING: Duration = Duration::from_secs(1);
+const ENDING: Duration = Duration::from_millis(500);
 /// What a client of HTTP/2 says first.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A client of HTTP/2 that does not answer this is gone.
@@ -172,14 +172,15 @@ where
     let mut request = request.map(Body::new);
     let source = proxies.source(peer, request.headers());
     request.extensions_mut().insert(source);
-    if let Some(status) = refused {
+    let too_many = (request.headers().len() > MAX_HEADERS).then_some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    if let Some(status) = refused.or(too_many) {
         request.extensions_mut().insert(Unacceptable(status));
     }
     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
     let version = request.version();
     let mut response = service.call(request).await?;
     // The rest of the request is not waited for; the library ends the connection, and does not say so.
-    if version < Version::HTTP_2 && activity.is_arriving() {
+    if version < Version::HTTP_2 && exchange.is_arriving() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| exchange.answered(body)))

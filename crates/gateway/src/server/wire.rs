@@ -119,7 +119,7 @@ impl<I> Wire<I> {
             State::Body(left) => left <= u64::try_from(self.held.len().saturating_sub(self.judged)).unwrap_or(u64::MAX),
             State::Chunks(_) => false,
         };
-        self.activity.set_arriving(!arrived);
+        self.activity.set_arriving(if arrived { None } else { self.heads.checked_sub(1) });
     }
 
     /// Notes whether the client takes what is written. Frames of HTTP/2 are no progress, for pings are answered as well.

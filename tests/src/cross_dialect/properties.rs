@@ -8,27 +8,17 @@ use calldata_testkit::client::Answer;
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::gateway::{Account, Gateway};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::generators::{caller, fields, identifier, json as any_json, qa_records, record_details, text};
+use crate::examples::examples;
 
 /// Examples of each property on each engine.
 const EXAMPLES: usize = 60;
 
 /// The members of a JSON object in order, values as text.
 type Members = Vec<(String, String)>;
-
-/// `count` examples, the same in every run.
-fn examples<S: Strategy>(strategy: &S, count: usize) -> Vec<S::Value> {
-    let mut runner = TestRunner::new_with_rng(
-        Config::default(),
-        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
-    );
-    (0..count).map(|_| strategy.new_tree(&mut runner).expect("examples are found").current()).collect()
-}
 
 fn members(text: &str) -> Members {
     let members = JsonText::parse(text).expect("the answer is JSON").members().expect("the answer is an object");

@@ -1,0 +1,4 @@
+//! What an attacker would try, and what must not get out.
+
+mod isolation;
+mod strangers;

@@ -8,6 +8,7 @@ mod contract;
 mod cross_dialect;
 mod documents;
 mod examples;
+mod faults;
 mod front;
 mod instances;
 mod overload;

@@ -41,22 +41,33 @@ impl Client {
     /// # Panics
     /// When there is no answer, or one that the API description does not allow.
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        self.try_request(method, path, headers, body).await.expect("the gateway answers")
+    }
+
+    /// Sends a request that may stay without a whole answer.
+    ///
+    /// # Errors
+    /// When it does.
+    ///
+    /// # Panics
+    /// When there is an answer that the API description does not allow.
+    pub async fn try_request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Answer, reqwest::Error> {
         let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method has a name");
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send().await.expect("the gateway answers");
+        let response = request.send().await?;
         let headers = response.headers().iter();
         let headers =
             headers.map(|(name, value)| (name.as_str().to_owned(), value.to_str().expect("headers are text").to_owned())).collect();
         let status = response.status().as_u16();
-        let body = response.bytes().await.expect("the answer is whole").to_vec();
+        let body = response.bytes().await?.to_vec();
         let answer = Answer { status, headers, body };
         if let Err(complaint) = self.description.check(method.as_str(), path, &answer) {
             panic!("{method} {path} was answered {status}, which the API description does not allow: {complaint}\n{}", answer.text());
         }
-        answer
+        Ok(answer)
     }
 }
 

@@ -9,4 +9,5 @@ pub mod client;
 pub mod description;
 pub mod engine;
 pub mod gateway;
+pub mod load;
 pub mod program;

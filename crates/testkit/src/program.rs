@@ -16,6 +16,8 @@ use tempfile::TempDir;
 use crate::client::Client;
 use crate::engine::TestDatabase;
 
+mod killed;
+
 /// What tokens are signed with where a test does not say otherwise.
 const TOKEN_SECRET: &str = "another token secret for tests, 32 bytes or more";
 /// Longer than anything takes that does not hang.
@@ -163,7 +165,7 @@ impl Place {
         let log = self.path("log");
         let file = std::fs::File::create(&log).expect("files can be written in the folder");
         let arguments = [&[command, "--listen", "127.0.0.1:0"], arguments].concat();
-        let mut child = self.prepared(starter, &arguments).stdin(Stdio::null()).stderr(file).spawn().expect("the program starts");
+        let mut child = self.given(starter, &arguments).stdin(Stdio::null()).stderr(file).spawn().expect("the program starts");
         let out = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
         let (say, lines) = channel();
         // Read to its end, so that the program never waits for us.
@@ -176,10 +178,11 @@ impl Place {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        self.prepared(Command::new(program()), arguments)
+        self.given(Command::new(program()), arguments)
     }
 
-    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
+    /// A command that begins like this, with these arguments, in this place.
+    fn given(&self, mut command: Command, arguments: &[&str]) -> Command {
         let ours = env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("CALLDATA_"));
         ours.for_each(|name| {
             command.env_remove(name);

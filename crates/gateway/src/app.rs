@@ -86,7 +86,8 @@ impl App {
         MapRequestLayer::new(parloa_api::normalise_path).layer(router)
     }
 
-    fn readiness(&self) -> health::ReadinessCheck {
+    /// Finds out what keeps the gateway from serving.
+    pub fn readiness(&self) -> health::ReadinessCheck {
         let (database, clock) = (self.database.clone(), Arc::clone(&self.clock));
         Arc::new(move || {
             let (database, clock) = (database.clone(), Arc::clone(&clock));

@@ -5,6 +5,7 @@
 //!
 //! To add a command: a variant in [`cli`], a file in [`command`].
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod command;

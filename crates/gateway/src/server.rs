@@ -18,6 +18,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
 use calldata_http::{Origins, TrustedProxies};
@@ -39,6 +40,8 @@ pub const DEFAULT_MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expe
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 /// What a stop may take beyond the drain time.
 const LAST_WRITES: Duration = Duration::from_millis(500);
+/// How many connections there may be beside the API.
+const CONNECTIONS_BESIDE: usize = 64;
 /// Connections that may wait to be accepted; the system may have a lower bound.
 const BACKLOG: u32 = 4_096;
 /// How long nothing is accepted after that has failed for a reason on this side, such as too many open files.
@@ -118,6 +121,13 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
         tracing::warn!("when keys were last used could not be written in time");
     }
     Ok(())
+}
+
+/// Serves something small beside the API for ever: a few connections, plain, nobody believed.
+pub async fn serve_beside(router: Router, listener: TcpListener) -> Infallible {
+    let front = Arc::new(Front { service: router, proxies: TrustedProxies::default(), tls: None });
+    let (_stopping, stopped) = watch::channel(false);
+    accept(&listener, &front, &Places::new(CONNECTIONS_BESIDE), &mut JoinSet::new(), &stopped).await
 }
 
 /// Accepts connections for ever.

@@ -35,6 +35,9 @@ pub struct Settings {
     /// Where the API listens [default: 127.0.0.1:8080]
     #[arg(long, global = true, env = "CALLDATA_LISTEN", value_name = "ADDR", help_heading = "Settings")]
     pub listen: Option<SocketAddr>,
+    /// Where metrics are served [default: nowhere]
+    #[arg(long, global = true, env = "CALLDATA_ADMIN_LISTEN", value_name = "ADDR", help_heading = "Settings")]
+    pub admin_listen: Option<SocketAddr>,
     /// The database, sqlite://FILE or postgres://… [default: sqlite://calldata.db]
     #[arg(long, global = true, env = "CALLDATA_DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = "Settings")]
     pub database_url: Option<Secret>,
@@ -159,6 +162,7 @@ impl Settings {
         let Self {
             config,
             listen,
+            admin_listen,
             database_url,
             database_url_file,
             no_migrate,
@@ -187,6 +191,7 @@ impl Settings {
         Self {
             config,
             listen: listen.or(file.listen),
+            admin_listen: admin_listen.or(file.admin_listen),
             database_url,
             database_url_file,
             no_migrate: no_migrate || file.no_migrate,

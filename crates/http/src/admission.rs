@@ -72,6 +72,7 @@ impl Admission {
     pub fn admit(&self, seat: &Seat, tenant: TenantId) -> Result<(), Refusal> {
         if let Some(rates) = &self.rates {
             rates.check_key(&tenant).map_err(|until| {
+                note("rate");
                 let retry_after = until.wait_time_from(DefaultClock::default().now());
                 Refusal::TooMany { retry_after }
             })?;
@@ -103,6 +104,7 @@ impl Seats {
     fn enter(seats: &Arc<Self>) -> Result<Seat, Refusal> {
         let mut taken = seats.lock();
         if taken.in_all >= seats.all.saturating_mul(ENTRANCE_FACTOR) {
+            note("full");
             return Err(Refusal::Full);
         }
         taken.in_all += 1;
@@ -113,6 +115,11 @@ impl Seats {
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts a refusal.
+pub(crate) fn note(reason: &'static str) {
+    metrics::counter!("calldata_requests_refused_total", "reason" => reason).increment(1);
 }
 
 /// A request under way; it counts until the last clone is dropped.
@@ -134,6 +141,7 @@ impl Seat {
         let held = taken.of.get(&tenant).copied().unwrap_or(0);
         let tenants = taken.of.len() + usize::from(held == 0);
         if held > 0 && held >= self.0.seats.all / (tenants + 1) {
+            note("share");
             return Err(Refusal::TooMany { retry_after: Duration::from_secs(1) });
         }
         taken.of.insert(tenant, held + 1);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -63,7 +63,23 @@ async fn log(request: Request, next: Next) -> Response {
     let span = tracing::info_span!("request", id);
     let began = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
+    let labels = [("route", route.clone()), ("method", method_label(&method).to_owned())];
+    metrics::histogram!("calldata_request_seconds", &labels).record(began.elapsed());
+    let [route_label, method_label] = labels;
+    let labels = [route_label, method_label, ("status", response.status().as_str().to_owned())];
+    metrics::counter!("calldata_requests_total", &labels).increment(1);
     let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(parent: &span, %method, route, status = response.status().as_u16(), elapsed_ms, "answered");
     response
+}
+
+/// A client may send any word for a method; a label has few values.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
 }

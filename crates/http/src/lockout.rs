@@ -9,6 +9,7 @@ use calldata_core::{TenantName, Timestamp};
 use moka::sync::Cache;
 
 use crate::Source;
+use crate::admission::note;
 
 const MAX_FAILURES: usize = 20;
 const WINDOW: Duration = Duration::from_secs(300);
@@ -49,7 +50,9 @@ impl Lockout {
     pub fn locked_for(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
         let failures = self.failures.get(&pair(source, tenant))?;
         let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.locked_until.filter(|until| now < *until).map(|until| until.since(now))
+        let locked = failures.locked_until.filter(|until| now < *until)?;
+        note("lockout");
+        Some(locked.since(now))
     }
 
     /// The same for whoever brings this secret: one that was right from this source a while ago is not locked out by the failures of

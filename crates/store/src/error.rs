@@ -95,21 +95,26 @@ fn kind(error: &DbErr) -> Kind {
     }
 }
 
-/// `SQLSTATE` codes of PostgreSQL and result codes of SQLite, whose low byte is the primary one.
 fn kind_of_code(code: &str) -> Kind {
-    if code.len() == 5 {
-        return match code {
-            // Serialisation failure and deadlock.
-            "40001" | "40P01" => Kind::Conflict,
-            "53100" => Kind::NoRoom,
-            // The operator ended it, or the server is not up yet.
-            "57P01" | "57P02" | "57P03" | "57P05" => Kind::Transport,
-            // Connections, resources, other interventions.
-            _ if code.starts_with("08") => Kind::Transport,
-            _ if code.starts_with("53") || code.starts_with("57") => Kind::Passing,
-            _ => Kind::Lasting,
-        };
+    // PostgreSQL's have five characters, SQLite's are short numbers.
+    if code.len() == 5 { kind_of_sqlstate(code) } else { code.parse().map_or(Kind::Lasting, kind_of_sqlite) }
+}
+
+fn kind_of_sqlstate(code: &str) -> Kind {
+    match code {
+        // Serialisation failure and deadlock.
+        "40001" | "40P01" => Kind::Conflict,
+        "53100" => Kind::NoRoom,
+        // The operator ended it, or the server is not up yet.
+        "57P01" | "57P02" | "57P03" | "57P05" => Kind::Transport,
+        // Connections, resources, other interventions.
+        _ if code.starts_with("08") => Kind::Transport,
+        _ if code.starts_with("53") || code.starts_with("57") => Kind::Passing,
+        _ => Kind::Lasting,
     }
+}
+
+fn kind_of_sqlite(code: u32) -> Kind {
     const BUSY: u32 = 5;
     const LOCKED: u32 = 6;
     const IOERR: u32 = 10;
@@ -117,15 +122,13 @@ fn kind_of_code(code: &str) -> Kind {
     const CANTOPEN: u32 = 14;
     const IOERR_FSYNC: u32 = IOERR | 4 << 8;
     const IOERR_DIR_FSYNC: u32 = IOERR | 5 << 8;
-    match code.parse::<u32>() {
-        Ok(IOERR_FSYNC | IOERR_DIR_FSYNC) => Kind::FailedSync,
-        Ok(code) => match code & 0xff {
-            BUSY | LOCKED => Kind::Passing,
-            IOERR | CANTOPEN => Kind::Transport,
-            FULL => Kind::NoRoom,
-            _ => Kind::Lasting,
-        },
-        Err(_) => Kind::Lasting,
+    // The low byte of a code is the primary one.
+    match (code, code & 0xff) {
+        (IOERR_FSYNC | IOERR_DIR_FSYNC, _) => Kind::FailedSync,
+        (_, BUSY | LOCKED) => Kind::Passing,
+        (_, IOERR | CANTOPEN) => Kind::Transport,
+        (_, FULL) => Kind::NoRoom,
+        _ => Kind::Lasting,
     }
 }
 

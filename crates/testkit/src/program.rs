@@ -258,6 +258,17 @@ impl Served {
         Client::new(self.address)
     }
 
+    /// Where it serves metrics, as it wrote on standard error.
+    ///
+    /// # Panics
+    /// When it has not written that.
+    pub fn admin_address(&self) -> SocketAddr {
+        let log = std::fs::read_to_string(&self.log).expect("the log can be read");
+        let line = log.lines().find(|line| line.contains("metrics are served")).expect("it says where metrics are served");
+        let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+        address.and_then(|address| address.parse().ok()).expect("the line ends with an address")
+    }
+
     /// The next line that it prints on standard output.
     ///
     /// # Panics

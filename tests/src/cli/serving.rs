@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calldata_testkit::client::Client;
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::program::{Place, eventually};
 
@@ -120,4 +121,33 @@ fn an_address_that_is_taken_is_told_in_one_line() {
     let failure = place.run(&["serve", "--listen", &address]).failure();
     assert!(failure.contains(&address) && failure.contains("--listen"), "{failure}");
     served.stop();
+}
+
+#[test]
+fn metrics_are_served_on_a_port_of_their_own_and_name_nobody() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let (_, key) = create_key(&place, "c", &[]);
+        let served = place.serve(&["--admin-listen", "127.0.0.1:0"]);
+        let client = served.client();
+        assert_eq!(post(&client, "c", &key, r#"{"callid":"call-4711","callerid":"0301234567"}"#).await.status, 200);
+        assert_eq!(knock(&client, "c", "wrong-key").await, 401);
+        let metrics = Client::new(served.admin_address());
+        let text = || async { metrics.request("GET", "/metrics", &[], Vec::new()).await.text().to_owned() };
+        eventually("the requests are counted", FELT, async || {
+            let text = text().await;
+            text.contains(r#"calldata_requests_total{route="/api/CallData",method="POST",status="200"} 1"#)
+                && text.contains(r#"calldata_requests_total{route="/api/CallData",method="GET",status="401"} 1"#)
+                && text.contains("calldata_commit_rows_sum 1")
+        })
+        .await;
+        let text = text().await;
+        for private in ["4711", "301234567", key.as_str(), "wrong-key"] {
+            assert!(!text.contains(private), "{private} in {text}");
+        }
+        assert_eq!(metrics.request("GET", "/readyz", &[], Vec::new()).await.status, 200);
+        assert_eq!(client.request("GET", "/metrics", &[], Vec::new()).await.status, 404, "not where clients are");
+        served.stop();
+    });
 }

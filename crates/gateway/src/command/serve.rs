@@ -1,5 +1,7 @@
 //! `serve`.
 
+use std::convert::Infallible;
+
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
 use tokio::net::TcpListener;
@@ -9,7 +11,7 @@ use crate::app::App;
 use crate::server::Options;
 use crate::settings::Settings;
 use crate::token_secret::token_secrets;
-use crate::{Failure, output, server};
+use crate::{Failure, admin, output, server};
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     // What is missing is told before anything is waited for.
@@ -17,8 +19,33 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     let options = settings.server()?;
     let (database, _) = open(settings).await?;
     let (app, listener) = prepare(settings, database, secrets).await?;
+    let admin = admin(settings, &app)?;
     let stop = announce(&listener, &options)?;
-    serve(&app, listener, options, stop).await
+    tokio::select! {
+        served = serve(&app, listener, options, stop) => served,
+        never = admin => match never {},
+    }
+}
+
+/// Serves metrics where that is asked for.
+fn admin(settings: &Settings, app: &App) -> Result<impl Future<Output = Infallible>, Failure> {
+    let admin = match settings.admin_listen {
+        None => None,
+        Some(address) => {
+            let listener = server::listen(address);
+            let listener = listener.map_err(|error| Failure::because(format!("cannot listen on {address}; see --admin-listen"), &error))?;
+            let counted = admin::count().map_err(|error| Failure::because("metrics cannot be counted", &error))?;
+            let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
+            tracing::info!(%address, "metrics are served");
+            Some((admin::routes(counted, app.readiness()), listener))
+        }
+    };
+    Ok(async move {
+        match admin {
+            Some((routes, listener)) => server::serve_beside(routes, listener).await,
+            None => std::future::pending().await,
+        }
+    })
 }
 
 /// Everything that can fail before the first request.

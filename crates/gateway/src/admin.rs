@@ -1,0 +1,44 @@
+//! What operators' systems ask on a port of its own: metrics for Prometheus, and health.
+
+use axum::http::header;
+use axum::{Router, routing};
+use calldata_http::health::{self, ReadinessCheck};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
+const ROWS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 64.0, 128.0, 512.0];
+
+/// Begins to count. Until then, counting costs nothing.
+///
+/// # Errors
+/// When something else in the process counts already.
+pub fn count() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_rows".into()), &ROWS)?
+        .install_recorder()?;
+    describe_counter!("calldata_requests_total", "Requests answered, by route template, method and status");
+    describe_histogram!("calldata_request_seconds", Unit::Seconds, "Time to the answer, by route template and method");
+    describe_counter!("calldata_requests_refused_total", "Requests turned away, by reason: full, share, rate, lockout");
+    describe_counter!("calldata_writes_refused_total", "Writes turned away because too many waited");
+    describe_gauge!("calldata_write_queue_rows", "Writes that wait for the next commit");
+    describe_histogram!("calldata_commit_rows", "Writes that shared a commit");
+    describe_histogram!("calldata_commit_seconds", Unit::Seconds, "Time of a commit");
+    describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");
+    describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
+    Ok(handle)
+}
+
+/// `/metrics`, `/livez` and `/readyz`.
+pub fn routes(counted: PrometheusHandle, readiness: ReadinessCheck) -> Router {
+    let render = move || {
+        let counted = counted.clone();
+        async move {
+            counted.run_upkeep();
+            ([(header::CONTENT_TYPE, CONTENT_TYPE)], counted.render())
+        }
+    };
+    Router::new().route("/metrics", routing::get(render)).merge(health::routes(readiness))
+}

@@ -3,9 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use calldata_gateway::server::Options;
 use calldata_testkit::engine::{Engine, TestDatabase};
-use calldata_testkit::gateway::Gateway;
+use calldata_testkit::gateway::{Gateway, Options, Patience};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -20,6 +19,8 @@ mod tls;
 
 /// No connection may outlast this without a request.
 const GONE: Duration = Duration::from_secs(15);
+/// How long an [`impatient`] gateway waits.
+const IDLE: Duration = Duration::from_secs(2);
 /// Longer than anything takes that does not wait for something.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -27,6 +28,11 @@ const SOON: Duration = Duration::from_secs(5);
 async fn gateway(options: Options) -> (Gateway, TestDatabase) {
     let database = TestDatabase::new(Engine::Sqlite).await;
     (Gateway::start_served(&database, options).await, database)
+}
+
+/// A gateway with less patience than it has, so that the test needs less of it too.
+fn impatient() -> Options {
+    Options { patience: Patience { idle: IDLE, stalled: IDLE }, ..Options::default() }
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {

@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 
 use crate::app::App;
+pub use activity::Patience;
 use connection::Front;
 use places::Places;
 pub use tls::Tls;
@@ -60,6 +61,8 @@ pub struct Options {
     pub origins: Origins,
     /// TLS; plain text without.
     pub tls: Option<Tls>,
+    /// How long clients are waited for.
+    pub patience: Patience,
 }
 
 impl Default for Options {
@@ -70,6 +73,7 @@ impl Default for Options {
             proxies: TrustedProxies::default(),
             origins: Origins::default(),
             tls: None,
+            patience: Patience::default(),
         }
     }
 }
@@ -90,8 +94,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// Never so far: what fails is a connection's own affair.
 pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    let Options { drain, max_connections, proxies, origins, tls } = options;
-    let front = Arc::new(Front { service: app.service(&origins), proxies, tls });
+    let Options { drain, max_connections, proxies, origins, tls, patience } = options;
+    let front = Arc::new(Front { service: app.service(&origins), proxies, tls, patience });
     let places = Places::new(max_connections.get());
     let (stopping, stopped) = watch::channel(false);
     let served = async {

@@ -273,6 +273,7 @@ impl Settings {
             proxies: TrustedProxies::new(self.trusted_proxy.clone()),
             origins: Origins::new(self.cors_origin.clone()),
             tls,
+            ..Options::default()
         })
     }
 
@@ -336,5 +337,21 @@ mod tests {
         let token = Settings { token_secret: Some("hush".into()), ..Settings::default() };
         assert!(!format!("{token:?}").contains("hush"));
         assert!(Settings { database_url: Some("mysql://x".into()), ..Settings::default() }.database().is_err());
+    }
+    #[test]
+    fn lists_of_a_flag_hide_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("settings.toml");
+        std::fs::write(&path, "trusted-proxy = [\"10.0.0.0/8\", \"::1\"]\ncors-origin = [\"https://a.example\"]\nmax-connections = 7\n")
+            .unwrap();
+        let of_file = Settings { config: Some(path.clone()), ..Settings::default() }.with_file().unwrap();
+        assert_eq!((of_file.trusted_proxy.len(), of_file.cors_origin.len()), (2, 1));
+        assert_eq!(of_file.server().unwrap().max_connections.get(), 7);
+        let flag = Settings { config: Some(path.clone()), trusted_proxy: vec!["192.0.2.1".parse().unwrap()], ..Settings::default() };
+        assert_eq!(flag.with_file().unwrap().trusted_proxy, ["192.0.2.1".parse().unwrap()]);
+        for wrong in ["trusted-proxy = [\"proxy\"]", "cors-origin = [\"*\"]", "max-connections = 0"] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(Settings { config: Some(path.clone()), ..Settings::default() }.with_file().is_err(), "{wrong}");
+        }
     }
 }

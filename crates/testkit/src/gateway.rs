@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use calldata_core::{DirectoryStore, ManualClock, Scopes, Sessions, Tenant};
 use calldata_gateway::app::App;
-use calldata_gateway::server::{self, Options};
+use calldata_gateway::server;
+pub use calldata_gateway::server::{Options, Patience};
 use calldata_http::Limits;
 use calldata_store::Database;
 use oifde_api::TokenSecrets;

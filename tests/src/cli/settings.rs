@@ -115,3 +115,23 @@ async fn limits_are_settings_too() {
         served.stop();
     }
 }
+
+#[tokio::test]
+async fn proxies_and_origins_may_be_repeated_or_listed() {
+    let place = Place::new();
+    for (place, arguments) in [
+        (&place, &["--cors-origin", "https://a.example", "--cors-origin", "https://b.example", "--trusted-proxy", "10.0.0.0/8,::1"][..]),
+        (&Place::new().with("CALLDATA_CORS_ORIGIN", "https://a.example,https://b.example"), &[]),
+    ] {
+        let served = place.serve(arguments);
+        for (origin, allowed) in [("https://a.example", true), ("https://b.example", true), ("https://c.example", false)] {
+            let answer = served.client().request("GET", "/livez", &[("origin", origin)], Vec::new()).await;
+            assert_eq!(answer.header("access-control-allow-origin").is_some(), allowed, "{origin}");
+        }
+        served.stop();
+    }
+    for wrong in [["--trusted-proxy", "proxy"], ["--cors-origin", "*"], ["--max-connections", "0"]] {
+        let ended = place.run(&[&["serve"], &wrong[..]].concat());
+        assert_eq!(ended.status, Some(2), "{wrong:?}: {}", ended.err);
+    }
+}

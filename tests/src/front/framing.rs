@@ -1,7 +1,7 @@
 //! Requests that two readers could take for different ones, or that are larger than any of ours, are refused (PAR-G12 holds for those
 //! answers too).
 
-use calldata_gateway::server::Options;
+use calldata_testkit::gateway::Options;
 
 use super::{GONE, LAST_PING, PING, gateway, head, rest, sent, status, status_of};
 
@@ -100,10 +100,11 @@ async fn requests_may_follow_each_other_closely_however_their_bodies_are_framed(
         let body = format!(r#"{{"input":{{"callid":"{number}","callerid":"a"}}}}"#);
         let head = format!("POST /api/CallData?clientId=c&code=secret-of-c HTTP/1.1\r\nHost: a\r\n{end}\r\n");
         let length = body.len();
-        all += &match number {
-            0 => format!("{head}Content-Length: {length}\r\n\r\n{body}\r\n"),
-            _ => format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:X};x=y\r\n{body}\r\n0\r\nA: b\r\n\r\n"),
+        let framed = match number {
+            0 => format!("Content-Length: {length}\r\n\r\n{body}\r\n"),
+            _ => format!("Transfer-Encoding: chunked\r\n\r\n{length:X};x=y\r\n{body}\r\n0\r\nA: b\r\n\r\n"),
         };
+        all.extend([head, framed]);
     }
     let answer = rest(&mut sent(gateway.address, &all).await, GONE).await;
     assert_eq!(answer.matches(r#"{"choice":"success","output":{}}"#).count(), 3, "{answer}");

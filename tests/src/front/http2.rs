@@ -1,11 +1,12 @@
 //! HTTP/2 by prior knowledge: the same service, and the same bounds.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use calldata_gateway::server::Options;
 use tokio::io::AsyncWriteExt;
 
-use super::{GONE, SOON, gateway, rest, sent};
+use calldata_testkit::gateway::Options;
+
+use super::{IDLE, SOON, gateway, impatient, rest, sent};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: u8 = 4;
@@ -67,7 +68,7 @@ async fn both_dialects_speak_http2_as_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_http2_connection_without_a_request_ends() {
-    let (gateway, _database) = gateway(Options::default()).await;
+    let (gateway, _database) = gateway(impatient()).await;
     let address = gateway.address;
     let mut all = tokio::task::JoinSet::new();
     let half = frame(HEADERS, END_STREAM, 1, GET);
@@ -76,8 +77,8 @@ async fn an_http2_connection_without_a_request_ends() {
     {
         all.spawn(async move {
             let began = Instant::now();
-            rest(&mut sent(address, begun).await, GONE).await;
-            assert!(began.elapsed() > Duration::from_secs(8), "{what}: {:?}", began.elapsed());
+            rest(&mut sent(address, begun).await, 2 * IDLE).await;
+            assert!(began.elapsed() > IDLE / 2, "{what}: {:?}", began.elapsed());
         });
     }
     while let Some(done) = all.join_next().await {

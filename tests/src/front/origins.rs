@@ -1,9 +1,8 @@
 //! Web pages of strangers: they read nothing, and change nothing.
 
-use calldata_gateway::server::Options;
 use calldata_http::Origins;
 use calldata_testkit::client::Answer;
-use calldata_testkit::gateway::Gateway;
+use calldata_testkit::gateway::{Gateway, Options};
 
 use super::{SOON, gateway, rest, sent, status};
 

@@ -1,8 +1,7 @@
 //! Whose word counts on where a request comes from: seen by whom `gettoken` locks out.
 
-use calldata_gateway::server::Options;
 use calldata_http::TrustedProxies;
-use calldata_testkit::gateway::{Account, Gateway};
+use calldata_testkit::gateway::{Account, Gateway, Options};
 
 use super::gateway;
 

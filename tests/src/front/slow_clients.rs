@@ -3,8 +3,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use calldata_gateway::server::Options;
-use calldata_testkit::gateway::Account;
+use calldata_testkit::gateway::{Account, Options};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 

@@ -12,10 +12,20 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-/// How long a connection may be without a request: before the first one, between two, and while a head arrives.
-const IDLE: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of an answer that is there.
-const STALLED: Duration = Duration::from_secs(30);
+/// How long a client is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long a connection may be without a request: before the first one, between two, and while a head arrives.
+    pub idle: Duration,
+    /// How long a client may take nothing of an answer that is there.
+    pub stalled: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(10), stalled: Duration::from_secs(15) }
+    }
+}
 
 /// The number of no request.
 const NONE: usize = usize::MAX;
@@ -23,6 +33,7 @@ const NONE: usize = usize::MAX;
 /// What goes on on one connection.
 #[derive(Debug)]
 pub(super) struct Activity {
+    patience: Patience,
     began: Instant,
     /// When the client was last given something, in milliseconds since the connection began.
     last_ms: AtomicU64,
@@ -42,8 +53,9 @@ pub(super) struct Activity {
 
 impl Activity {
     /// Of a connection that has been idle since then.
-    pub(super) fn since(began: Instant) -> Self {
+    pub(super) fn since(began: Instant, patience: Patience) -> Self {
         Self {
+            patience,
             began,
             last_ms: AtomicU64::new(0),
             working: AtomicUsize::new(0),
@@ -61,7 +73,7 @@ impl Activity {
             return None;
         }
         let last = self.began + Duration::from_millis(self.last_ms.load(Ordering::Acquire));
-        Some(last + if self.open.load(Ordering::Acquire) > 0 { STALLED } else { IDLE })
+        Some(last + if self.open.load(Ordering::Acquire) > 0 { self.patience.stalled } else { self.patience.idle })
     }
 
     /// Nothing is under way, and everything that was answered is out.

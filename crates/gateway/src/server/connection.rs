@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::Service;
 
-use super::activity::{Activity, Answered};
+use super::activity::{Activity, Answered, Patience};
 use super::tls::Tls;
 use super::wire::Wire;
 
@@ -50,6 +50,7 @@ pub(super) struct Front<S> {
     pub(super) service: S,
     pub(super) proxies: TrustedProxies,
     pub(super) tls: Option<Tls>,
+    pub(super) patience: Patience,
 }
 
 impl<S> Front<S>
@@ -61,7 +62,7 @@ where
         let accepted = Instant::now();
         // A connection on which this fails is broken, and will tell so when it is read.
         let _ = stream.set_nodelay(true);
-        let began = |now: Instant| Arc::new(Activity::since(now.min(accepted + HANDSHAKE_GRACE)));
+        let began = |now: Instant| Arc::new(Activity::since(now.min(accepted + HANDSHAKE_GRACE), self.patience));
         let Some(tls) = &self.tls else {
             let activity = began(accepted);
             return self.serve_either(stream, activity, peer, stopping).await;

@@ -70,6 +70,22 @@ async fn what_follows_a_refused_request_is_not_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_on_and_on_sees_why_it_is_refused() {
+    let (gateway, _database) = gateway(Options::default()).await;
+    let much = "x".repeat(8 << 20);
+    let length = much.len();
+    for (request, expected) in [
+        (format!("GET /livez HTTP/1.1\r\nHost: a\r\nX: {much}\r\n\r\n"), 431),
+        (format!("GET /{much} HTTP/1.1\r\nHost: a\r\n\r\n"), 414),
+        (format!("POST /api/CallData HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{much}"), 401),
+    ] {
+        // Such a client reads when it has sent everything, and sees nothing where it was cut off before.
+        assert_eq!(status_of(gateway.address, &request).await, Some(expected));
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn broken_chunks_store_nothing_and_end_the_connection() {
     let (gateway, _database) = gateway(Options::default()).await;
     let account = gateway.a_tenant("c").await;

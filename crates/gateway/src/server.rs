@@ -129,7 +129,8 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
 
 /// Serves something small beside the API for ever: a few connections, plain, nobody believed.
 pub async fn serve_beside(router: Router, listener: TcpListener) -> Infallible {
-    let front = Arc::new(Front { service: router, proxies: TrustedProxies::default(), tls: None });
+    let front = Front { service: router, proxies: TrustedProxies::default(), tls: None, patience: Patience::default() };
+    let front = Arc::new(front);
     let (_stopping, stopped) = watch::channel(false);
     accept(&listener, &front, &Places::new(CONNECTIONS_BESIDE), &mut JoinSet::new(), &stopped).await
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use calldata_testkit::program::{Place, Served, eventually};
 
+mod full_disk;
+mod injected;
 mod killed;
 
 /// How many bots post at the same time.

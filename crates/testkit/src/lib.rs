@@ -9,5 +9,8 @@ pub mod client;
 pub mod description;
 pub mod engine;
 pub mod gateway;
+pub mod injection;
+pub mod integrity;
 pub mod load;
 pub mod program;
+pub mod small_disk;

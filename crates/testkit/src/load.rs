@@ -190,6 +190,15 @@ impl Load {
         }
     }
 
+    /// Whether the gateway at this address gives a record back, whole.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn reads(&self, address: SocketAddr, record: &Record) -> bool {
+        let told = verdict::fetch(&Client::new(address), &self.credentials, record).await;
+        record.is_told_by(&told).is_ok()
+    }
+
     /// Asks the gateway at this address for everything, in both dialects.
     ///
     /// # Panics

@@ -22,8 +22,6 @@ async fn killed_again_and_again(place: &Place, cycles: u32) -> String {
         let (served, took) = ready(place).await;
         if let Some(before) = before.take() {
             slowest = slowest.max(took);
-            let now = before.verify(served.address).await;
-            now.assert_kept();
             // A retry after an unknown outcome is the same record.
             before.repeat_unknown(served.address).await;
             let verdict = before.verify(served.address).await;
@@ -34,7 +32,7 @@ async fn killed_again_and_again(place: &Place, cycles: u32) -> String {
         if cycle < cycles {
             let mut load = Load::start(&format!("cycle {cycle}"), served.address, &credentials, BOTS);
             load.acknowledges(1 + usize::try_from(dice.below(60)).unwrap(), PATIENCE).await;
-            tokio::time::sleep(Duration::from_millis(dice.below(200))).await;
+            tokio::time::sleep(Duration::from_millis(dice.below(150))).await;
             served.kill();
             load.stop().await;
             assert!(load.told().unanswered > 0, "it was killed while bots posted");

@@ -20,8 +20,9 @@ use crate::Failure;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
 
-/// The phone number library writes down the numbers that it reads; nothing here may, however much is asked for.
-const NUMBERS_OFF: &str = "rlibphonenumber=off";
+/// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key;
+/// nothing here may, however much is asked for.
+const INDISCREET: [&str; 2] = ["rlibphonenumber=off", "h2=off"];
 
 /// Runs a command.
 ///
@@ -30,9 +31,11 @@ const NUMBERS_OFF: &str = "rlibphonenumber=off";
 pub fn run(cli: Cli) -> Result<(), Failure> {
     let Cli { settings, command } = cli;
     let settings = settings.with_file()?;
-    let filter =
+    let mut filter =
         EnvFilter::try_new(settings.log()).map_err(|error| Failure::because("the log filter cannot be read; see --log", &error))?;
-    let filter = filter.add_directive(NUMBERS_OFF.parse().map_err(|error| Failure::because("the log filter", &error))?);
+    for off in INDISCREET {
+        filter = filter.add_directive(off.parse().map_err(|error| Failure::because("the log filter", &error))?);
+    }
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
     let result = runtime.block_on(async {

@@ -2,6 +2,7 @@
 //! answers too).
 
 use calldata_testkit::gateway::Options;
+use calldata_testkit::program::Place;
 
 use super::{GONE, LAST_PING, PING, gateway, head, rest, sent, status, status_of};
 
@@ -152,4 +153,33 @@ async fn what_is_within_the_limits_is_served() {
     let answer = head(&mut connection).await.to_lowercase();
     assert!(answer.starts_with("http/1.1 200 ") && !answer.contains("\r\nserver:") && !answer.contains("\r\nconnection:"), "{answer}");
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_not_written_down() {
+    let place = Place::new();
+    let served = place.serve(&["--log", "trace"]);
+    let secret = "code=hush-hush";
+    for request in [
+        format!("GET /?{secret} HTTP/1.1\r\n\r\n"),
+        format!("GET /?{secret}\r\n"),
+        format!("GET /?{secret}{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000)),
+        format!("GET /?{secret} HTTP/1.1\r\nHost: {secret}\r\nX: a\0{secret}\r\n\r\n"),
+        format!("POST /?{secret} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{secret}\r\n"),
+    ] {
+        rest(&mut sent(served.address, request).await, GONE).await;
+    }
+    // HTTP/2, with a space in the path.
+    let path = format!("/ ?{secret}");
+    let head = [&[0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()], path.as_bytes(), &[0x41, 1, b'a']].concat();
+    let frame = [&[0, 0, u8::try_from(head.len()).unwrap(), 1, 5, 0, 0, 0, 1], &head[..]].concat();
+    let mut connection = sent(served.address, [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..], &frame].concat()).await;
+    // Its settings, their acknowledgement, and the refusal.
+    let mut answer = Vec::new();
+    while !answer.windows(5).any(|bytes| bytes == [0, 0, 4, 3, 0]) {
+        assert!(tokio::io::AsyncReadExt::read_buf(&mut connection, &mut answer).await.unwrap() > 0, "the stream is reset: {answer:?}");
+    }
+    let log = served.stop();
+    assert!(log.contains("status=414"), "it was logged at all: {log}");
+    assert!(!log.contains("hush-hush"), "{log}");
 }

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 use std::net::Shutdown;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
@@ -18,11 +18,15 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\
     cache-control: no-store\r\nreferrer-policy: no-referrer\r\nx-content-type-options: nosniff\r\n\r\n";
 
+/// How often it is written down that places are short.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// Places for connections.
 #[derive(Debug)]
 pub(super) struct Places {
     free: Arc<Semaphore>,
     refused: Arc<Semaphore>,
+    told: Mutex<Option<Instant>>,
 }
 
 impl Places {
@@ -33,7 +37,7 @@ impl Places {
             tracing::warn!(wanted, affordable, "fewer connections than asked for: the limit of open files is too low (ulimit -n)");
         }
         let free = affordable.min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(free)), refused: Arc::new(Semaphore::new(MAX_REFUSED)) }
+        Self { free: Arc::new(Semaphore::new(free)), refused: Arc::new(Semaphore::new(MAX_REFUSED)), told: Mutex::default() }
     }
 
     /// A place, as long as it is held; none where all are taken.
@@ -43,6 +47,12 @@ impl Places {
 
     /// Tells a client that there is no place, unless it speaks TLS and would not understand.
     pub(super) fn refuse(&self, stream: TcpStream, tls: bool) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+            *told = Some(Instant::now());
+            tracing::warn!("all connections are taken; new ones are refused (--max-connections)");
+        }
+        drop(told);
         if tls {
             return;
         }

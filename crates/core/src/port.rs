@@ -153,9 +153,10 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Deletes up to `limit` sessions that were first received at this moment or before; returns how many.
     async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError>;
 
-    /// Deletes some of a tenant's sessions that were first received at this moment or before, few enough that nobody waits long for
-    /// it; `None` where another instance is doing so. Nothing is left once a slice has deleted nothing.
-    async fn purge(&self, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError>;
+    /// Deletes some of a tenant's sessions that have expired at `now`, few enough that nobody waits long for it; `None` where another
+    /// instance is doing so. Nothing is left once a slice has deleted nothing. What has expired is decided by the tenant as it is
+    /// stored, which cannot change meanwhile, and by the store's own clock too where it has one.
+    async fn purge(&self, tenant: TenantId, now: Timestamp) -> Result<Option<Slice>, StoreError>;
 
     /// How many of a tenant's sessions were first received at this moment or before.
     async fn count_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError>;

@@ -3,15 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::port::{SessionStore, StoreError};
-use crate::{Tenant, TenantId};
+use crate::{Tenant, TenantId, Timestamp};
 
 /// How often it is looked for what has expired.
 const ROUND_INTERVAL: Duration = Duration::from_secs(10);
 /// The pause after a slice, as a multiple of the time for which it kept others from writing.
 const PAUSE: u32 = 2;
+
+/// A clock that runs ahead of time by more than this has been set, or was wrong, or is now.
+const LEAP: Duration = Duration::from_mins(1);
+/// For how long nothing is purged then: what was deleted by a wrong clock does not come back, and this is the time to notice.
+const CAUTION: Duration = Duration::from_hours(1);
 
 /// What one tenant has that expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +63,8 @@ impl Purge {
     pub async fn run(&self, tenants: &[Arc<Tenant>]) -> Result<u64, StoreError> {
         let mut deleted = 0;
         for expired in self.backlog(tenants).await? {
-            let Some(tenant) = tenants.iter().find(|tenant| tenant.id == expired.tenant) else { continue };
-            let until = tenant.horizon(self.clock.now());
-            while let Some(slice) = self.store.purge(tenant.id, until).await? {
+            let now = self.clock.now();
+            while let Some(slice) = self.store.purge(expired.tenant, now).await? {
                 if slice.deleted == 0 {
                     break;
                 }
@@ -73,8 +79,12 @@ impl Purge {
     /// Purges from time to time, until the task is dropped.
     pub async fn keep(&self, directory: &Directory) {
         let mut unwiped = false;
+        let mut caution = Caution::default();
         loop {
             tokio::time::sleep(ROUND_INTERVAL).await;
+            if caution.holds(self.clock.now(), Instant::now()) {
+                continue;
+            }
             let tenants = directory.tenants();
             match self.run(&tenants).await {
                 Ok(0) => {}
@@ -97,5 +107,45 @@ impl Purge {
                 metrics::gauge!("calldata_purge_backlog_sessions").set(f64::from(u32::try_from(sessions).unwrap_or(u32::MAX)));
             }
         }
+    }
+}
+
+/// Remembers what time it was, to notice a clock that leaps ahead.
+#[derive(Debug, Default)]
+struct Caution {
+    last: Option<(Timestamp, Instant)>,
+    until: Option<Instant>,
+}
+
+impl Caution {
+    /// Whether nothing should be deleted at present.
+    fn holds(&mut self, now: Timestamp, at: Instant) -> bool {
+        if let Some((last, last_at)) = self.last.replace((now, at))
+            && now.since(last) > at.duration_since(last_at) + LEAP
+        {
+            tracing::warn!(ahead_s = now.since(last).as_secs(), "the clock leapt ahead; nothing is purged for an hour");
+            self.until = Some(at + CAUTION);
+        }
+        self.until.is_some_and(|until| at < until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_leap_of_the_clock_nothing_is_purged_for_an_hour() {
+        let (start, began) = (Timestamp::clamped(1_700_000_000_000), Instant::now());
+        let mut caution = Caution::default();
+        let mut holds = |clock_s, real_s| caution.holds(start.plus(Duration::from_secs(clock_s)), began + Duration::from_secs(real_s));
+        assert!(!holds(0, 0));
+        assert!(!holds(10, 10));
+        assert!(!holds(79, 20), "a little drift is none");
+        assert!(holds(200, 30));
+        assert!(holds(210, 40));
+        assert!(holds(3_799, 3_629));
+        assert!(!holds(3_800, 3_630));
+        assert!(!holds(3_000, 3_640), "back is no leap ahead: nothing expires by it");
     }
 }

@@ -135,6 +135,13 @@ impl Database {
         }
     }
 
+    /// Notices a flush that failed outside of the writers.
+    pub(crate) fn note(&self, error: &StoreError) {
+        if is_failed_sync(error) {
+            self.sync_failed.send_replace(true);
+        }
+    }
+
     /// Begins a transaction in which everything is read as of one moment. SQLite's are so by themselves.
     pub(crate) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
         let readers = self.readers();

@@ -234,7 +234,7 @@ fn of_tenant(tenant: &Tenant) -> tenant::Model {
     }
 }
 
-fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
+pub(crate) fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
     let unreadable = |column| Unreadable { table: "tenant", column };
     let retention = u16::try_from(row.retention_days).ok().and_then(|days| Retention::days(days).ok());
     Ok(Tenant {

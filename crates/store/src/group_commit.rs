@@ -79,7 +79,7 @@ impl GroupCommit {
             metrics::counter!("calldata_writes_refused_total").increment(1);
             return refused(count, "too many writes wait");
         }
-        metrics::gauge!("calldata_write_queue_rows").set(f64::from(u32::try_from(self.queue.rows()).unwrap_or(u32::MAX)));
+        note_depth(&self.queue);
         let unconfirmed = |_| (0..count).map(|_| Err(StoreError::Unconfirmed("the writer gave no result".into()))).collect();
         results.await.unwrap_or_else(unconfirmed)
     }
@@ -95,8 +95,13 @@ fn refused(count: usize, why: &'static str) -> Results {
     (0..count).map(|_| Err(StoreError::Busy(why.into()))).collect()
 }
 
+fn note_depth(queue: &WriteQueue<Job>) {
+    metrics::gauge!("calldata_write_queue_rows").set(f64::from(u32::try_from(queue.rows()).unwrap_or(u32::MAX)));
+}
+
 async fn commit_all(queue: Arc<WriteQueue<Job>>, writer: Writer) {
     while let Some(jobs) = queue.take(COMMIT).await {
+        note_depth(&queue);
         let (jobs, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.since.elapsed() < PATIENCE);
         for job in late {
             // Nobody listens where the request has been given up; so below.

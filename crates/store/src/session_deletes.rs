@@ -13,8 +13,11 @@ use tokio::time::Instant;
 
 use crate::Database;
 use crate::database::{Work, Writer};
+use crate::directory_store::to_tenant;
 use crate::entity::session::{Column, Entity};
+use crate::entity::tenant;
 use crate::error::of_statement;
+use crate::upkeep::SERVER_NOW_MS;
 
 /// Held on PostgreSQL while a slice is deleted, so that one instance purges at a time. An arbitrary number.
 const ADVISORY_LOCK: i64 = 0x0063_616c_6c70_7572;
@@ -50,16 +53,18 @@ pub(crate) async fn delete_in(
 }
 
 /// See [`calldata_core::SessionStore::purge`].
-pub(crate) async fn purge(writer: &Writer, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError> {
-    let purge: Work<(TenantId, Condition), Option<u64>> = |transaction, (tenant, which)| {
+pub(crate) async fn purge(writer: &Writer, tenant: TenantId, now: Timestamp) -> Result<Option<Slice>, StoreError> {
+    let purge: Work<(TenantId, Timestamp), Option<u64>> = |transaction, (tenant, now)| {
         Box::pin(async move {
-            if !may_purge(transaction).await? {
-                return Ok(None);
-            }
+            let Some(now) = may_purge(transaction, *now).await? else { return Ok(None) };
+            // Held as it is until the slice is done: what a longer retention lets in must not be deleted by the shorter one.
+            let stored = tenant::Entity::find_by_id(tenant.number()).lock_shared().one(transaction).await.map_err(of_statement)?;
+            let Some(stored) = stored.map(to_tenant).transpose()? else { return Ok(Some(0)) };
+            let which = received_until(stored.horizon(now));
             let began = Instant::now();
             let mut deleted = 0;
             loop {
-                let some = oldest(transaction, *tenant, which).await?;
+                let some = oldest(transaction, *tenant, &which).await?;
                 let count = u64::try_from(some.len()).unwrap_or(u64::MAX);
                 deleted += delete_in(transaction, *tenant, &Condition::all().add(Column::Id.is_in(some)), count).await?;
                 if count == 0 || began.elapsed() >= SLICE {
@@ -68,7 +73,7 @@ pub(crate) async fn purge(writer: &Writer, tenant: TenantId, until: Timestamp) -
             }
         })
     };
-    let (deleted, held) = writer.transact_timed(&(tenant, received_until(until)), purge).await?;
+    let (deleted, held) = writer.transact_timed(&(tenant, now), purge).await?;
     Ok(deleted.map(|deleted| Slice { deleted, held }))
 }
 
@@ -99,15 +104,17 @@ async fn oldest(transaction: &DatabaseTransaction, tenant: TenantId, which: &Con
     Ok(fitting.map(|(id, _)| id).collect())
 }
 
-async fn may_purge(transaction: &DatabaseTransaction) -> Result<bool, StoreError> {
+/// The moment to purge by, which is not ahead of the server's own; `None` where another instance is purging.
+async fn may_purge(transaction: &DatabaseTransaction, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
     if transaction.get_database_backend() != DbBackend::Postgres {
-        // The write lock is all that is needed.
-        return Ok(true);
+        // The write lock is all that is needed, and the clock is the same.
+        return Ok(Some(now));
     }
-    let lock = format!("SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK}) AS locked");
-    let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, lock)).await.map_err(of_statement)?;
-    let locked = row.map(|row| row.try_get::<bool>("", "locked")).transpose().map_err(of_statement)?;
-    Ok(locked == Some(true))
+    let question = format!("SELECT pg_try_advisory_xact_lock({ADVISORY_LOCK}) AS locked, {SERVER_NOW_MS} AS now_ms");
+    let row = transaction.query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await.map_err(of_statement)?;
+    let told: Option<(bool, i64)> =
+        row.map(|row| row.try_get_many("", &["locked".into(), "now_ms".into()])).transpose().map_err(of_statement)?;
+    Ok(told.filter(|(locked, _)| *locked).map(|(_, now_ms)| now.min(Timestamp::clamped(now_ms))))
 }
 
 /// See [`calldata_core::SessionStore::count_received_until`].

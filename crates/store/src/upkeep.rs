@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often a server is made to vacuum, which costs it a pass over every index.
 pub(crate) const VACUUM_INTERVAL: Duration = Duration::from_mins(10);
 
+/// PostgreSQL's clock, in epoch milliseconds.
+pub(crate) const SERVER_NOW_MS: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
+
 impl Database {
     /// Makes what was deleted unreadable in the files: on SQLite, pages are overwritten when rows go, and the log that still holds
     /// them is emptied here; on PostgreSQL, dead rows are vacuumed, but not soon again. False where readers kept the log from being
@@ -34,7 +37,7 @@ impl Database {
         loop {
             // First all that can be moved without making anybody wait, then the little that is left.
             for mode in ["PASSIVE", "TRUNCATE"] {
-                if self.checkpoint(mode).await.map_err(of_statement)? && mode == "TRUNCATE" {
+                if self.checkpoint(mode).await.map_err(of_statement).inspect_err(|error| self.note(error))? && mode == "TRUNCATE" {
                     return Ok(true);
                 }
             }
@@ -60,7 +63,7 @@ impl Database {
         if !self.is_server() {
             return Ok(None);
         }
-        let question = "SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now_ms";
+        let question = format!("SELECT {SERVER_NOW_MS} AS now_ms");
         let began = (now().epoch_ms(), Instant::now());
         let row = self.probe().query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await.map_err(of_statement)?;
         let took_ms = i64::try_from(began.1.elapsed().as_millis()).unwrap_or(i64::MAX);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calldata_core::purge::Expired;
-use calldata_core::{Clock, Details, Fields, ManualClock, Purge, SessionStore, Tenant};
+use calldata_core::tenant::Retention;
+use calldata_core::{Clock, Details, DirectoryStore, Fields, ManualClock, Purge, SessionStore, SystemClock, Tenant};
 use calldata_store::Database;
 use calldata_testkit::builders::{DAY, a_clock, a_post, a_session, an_import};
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
@@ -62,7 +63,7 @@ fn par_g10_a_slice_holds_others_up_for_no_longer_than_promised_even_where_sessio
         clock.advance(DAY * 30);
         let (mut held, mut slices) = (Vec::new(), 0);
         loop {
-            let slice = database.purge(tenant.id, tenant.horizon(clock.now())).await.unwrap().unwrap();
+            let slice = database.purge(tenant.id, clock.now()).await.unwrap().unwrap();
             if slice.deleted == 0 {
                 break;
             }
@@ -90,6 +91,35 @@ fn one_instance_purges_at_a_time() {
         let (first, second) = tokio::join!(first.run(&tenants), second.run(&tenants));
         // Whoever finds the other at it leaves it to the other.
         assert_eq!(first.unwrap() + second.unwrap(), 2_000);
+    });
+}
+
+#[test]
+fn par_g10_a_purge_goes_by_the_retention_that_is_stored_and_not_by_the_one_that_was_read() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), Arc::new(a_clock()));
+        let stale = Arc::new(created_tenant(database, "c").await);
+        fill(database, &stale, &clock, "old", 10).await;
+        let longer = Tenant { retention: Retention::days(365).unwrap(), ..(*stale).clone() };
+        database.update_tenant(&longer).await.unwrap();
+        clock.advance(DAY * 30);
+        // Whoever purges has not heard of the change.
+        assert_eq!(purge(database, &clock).run(&[stale]).await.unwrap(), 0);
+        assert_eq!(database.history(longer.scope(clock.now()), &of_caller("110")).await.unwrap().total, 10);
+    });
+}
+
+#[test]
+fn on_a_server_nothing_is_purged_by_a_clock_that_is_ahead() {
+    on(&[Engine::Postgres], TestDatabase::new, async |test| {
+        let database = test.database();
+        let now = SystemClock::default().now();
+        let clock = Arc::new(ManualClock::at(now));
+        let tenant = Arc::new(created_tenant(database, "c").await);
+        fill(database, &tenant, &clock, "new", 10).await;
+        clock.advance(DAY * 3_650);
+        assert_eq!(purge(database, &clock).run(&[Arc::clone(&tenant)]).await.unwrap(), 0);
+        assert_eq!(database.history(tenant.scope(now), &of_caller("110")).await.unwrap().total, 10);
     });
 }
 

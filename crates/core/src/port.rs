@@ -150,8 +150,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// The sessions that match, and how many they are in all.
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError>;
 
-    /// Deletes up to `limit` sessions that were first received at this moment or before; returns how many.
-    async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError>;
+    /// Deletes some sessions that were first received at this moment or before, few enough that nobody waits long for it; returns how
+    /// many, and 0 when none is left.
+    async fn delete_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError>;
 
     /// Deletes some of a tenant's sessions that have expired at `now`, few enough that nobody waits long for it; `None` where another
     /// instance is doing so. Nothing is left once a slice has deleted nothing. What has expired is decided by the tenant as it is

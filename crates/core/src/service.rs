@@ -11,7 +11,7 @@ use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Wri
 use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
 
-/// How many sessions are rewritten or deleted at a time.
+/// How many sessions are rewritten at a time.
 const REWRITE_BATCH: u64 = 500;
 /// How often it is looked elsewhere for what somebody waits for, at most.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
@@ -176,7 +176,7 @@ impl Sessions {
     pub async fn delete_expired_once(&self, tenant: &Tenant) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            match self.store.delete_received_until(tenant.id, tenant.expired_until, REWRITE_BATCH).await? {
+            match self.store.delete_received_until(tenant.id, tenant.expired_until).await? {
                 0 => return Ok(deleted),
                 some => deleted += some,
             }

@@ -15,9 +15,6 @@ use crate::entity::{access_key, directory, tenant};
 use crate::error::{Unreadable, of_statement};
 use crate::{Database, session_deletes};
 
-/// Sessions deleted in one transaction, so that nobody waits long for its lock.
-const DELETE_BATCH: u64 = 500;
-
 #[async_trait]
 impl DirectoryStore for Database {
     async fn version(&self) -> Result<i64, StoreError> {
@@ -171,7 +168,7 @@ impl Database {
     async fn delete_sessions(&self, tenant: TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            match session_deletes::delete(&self.writer(), tenant, Condition::all(), DELETE_BATCH).await? {
+            match session_deletes::delete_some(&self.writer(), tenant, Condition::all()).await? {
                 0 => return Ok(deleted),
                 some => deleted += some,
             }

@@ -32,24 +32,33 @@ pub(crate) fn received_until(until: Timestamp) -> Condition {
     Condition::all().add(Column::ReceivedFirst.lte(until.epoch_ms()))
 }
 
-/// Deletes up to `limit` of a tenant's sessions that meet a condition, in a transaction of its own; returns how many.
-pub(crate) async fn delete(writer: &Writer, tenant: TenantId, which: Condition, limit: u64) -> Result<u64, StoreError> {
-    writer
-        .transact(&(tenant, which, limit), |transaction, (tenant, which, limit)| Box::pin(delete_in(transaction, *tenant, which, *limit)))
-        .await
+/// Deletes some of a tenant's sessions that meet a condition, in a transaction of its own, and returns how many; 0 when none is left.
+/// Returns after a pause, in which others write.
+pub(crate) async fn delete_some(writer: &Writer, tenant: TenantId, which: Condition) -> Result<u64, StoreError> {
+    let delete: Work<(TenantId, Condition), u64> = |transaction, (tenant, which)| Box::pin(slice(transaction, *tenant, which));
+    let (deleted, held) = writer.transact_timed(&(tenant, which), delete).await?;
+    if deleted > 0 {
+        tokio::time::sleep(held).await;
+    }
+    Ok(deleted)
 }
 
-/// The same in a transaction that is under way.
-pub(crate) async fn delete_in(
-    transaction: &DatabaseTransaction,
-    tenant: TenantId,
-    which: &Condition,
-    limit: u64,
-) -> Result<u64, StoreError> {
-    let of_tenant = Column::TenantId.eq(tenant.number());
-    let some = Query::select().column(Column::Id).from(Entity).and_where(of_tenant.clone()).cond_where(which.clone()).limit(limit).take();
-    let delete = Query::delete().from_table(Entity).and_where(of_tenant).and_where(Column::Id.in_subquery(some)).take();
-    Ok(transaction.execute(&delete).await.map_err(of_statement)?.rows_affected())
+/// Deletes for as long as others may be kept from writing; returns how many.
+async fn slice(transaction: &DatabaseTransaction, tenant: TenantId, which: &Condition) -> Result<u64, StoreError> {
+    let began = Instant::now();
+    let mut deleted = 0;
+    loop {
+        let some = oldest(transaction, tenant, which).await?;
+        if some.is_empty() {
+            return Ok(deleted);
+        }
+        let of_tenant = Column::TenantId.eq(tenant.number());
+        let delete = Query::delete().from_table(Entity).and_where(of_tenant).and_where(Column::Id.is_in(some)).take();
+        deleted += transaction.execute(&delete).await.map_err(of_statement)?.rows_affected();
+        if began.elapsed() >= SLICE {
+            return Ok(deleted);
+        }
+    }
 }
 
 /// See [`calldata_core::SessionStore::purge`].
@@ -60,17 +69,7 @@ pub(crate) async fn purge(writer: &Writer, tenant: TenantId, now: Timestamp) -> 
             // Held as it is until the slice is done: what a longer retention lets in must not be deleted by the shorter one.
             let stored = tenant::Entity::find_by_id(tenant.number()).lock_shared().one(transaction).await.map_err(of_statement)?;
             let Some(stored) = stored.map(to_tenant).transpose()? else { return Ok(Some(0)) };
-            let which = received_until(stored.horizon(now));
-            let began = Instant::now();
-            let mut deleted = 0;
-            loop {
-                let some = oldest(transaction, *tenant, &which).await?;
-                let count = u64::try_from(some.len()).unwrap_or(u64::MAX);
-                deleted += delete_in(transaction, *tenant, &Condition::all().add(Column::Id.is_in(some)), count).await?;
-                if count == 0 || began.elapsed() >= SLICE {
-                    return Ok(Some(deleted));
-                }
-            }
+            slice(transaction, *tenant, &received_until(stored.horizon(now))).await.map(Some)
         })
     };
     let (deleted, held) = writer.transact_timed(&(tenant, now), purge).await?;

@@ -32,8 +32,8 @@ impl SessionStore for Database {
         self.read(session_reads::history(self, scope, query)).await
     }
 
-    async fn delete_received_until(&self, tenant: TenantId, until: Timestamp, limit: u64) -> Result<u64, StoreError> {
-        session_deletes::delete(&self.writer(), tenant, session_deletes::received_until(until), limit).await
+    async fn delete_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
+        session_deletes::delete_some(&self.writer(), tenant, session_deletes::received_until(until)).await
     }
 
     async fn purge(&self, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError> {

@@ -13,6 +13,7 @@ use calldata_testkit::program::{Place, Served, eventually};
 mod full_disk;
 mod injected;
 mod killed;
+mod postgres;
 
 /// How many bots post at the same time.
 const BOTS: u32 = 16;

@@ -195,8 +195,8 @@ impl Load {
     /// # Panics
     /// When it does not answer.
     pub async fn reads(&self, address: SocketAddr, record: &Record) -> bool {
-        let told = verdict::fetch(&Client::new(address), &self.credentials, record).await;
-        record.is_told_by(&told).is_ok()
+        let answer = verdict::fetch(&Client::new(address), &self.credentials, record).await;
+        answer.status == 200 && record.is_told_by(&answer.json()).is_ok()
     }
 
     /// Asks the gateway at this address for everything, in both dialects.

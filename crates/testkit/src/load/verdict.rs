@@ -68,7 +68,7 @@ impl fmt::Display for Verdict {
 pub(super) async fn of_bot(client: Client, credentials: Credentials, load: Arc<str>, bot: u32, acknowledged: Vec<Record>) -> Verdict {
     let mut verdict = Verdict { acknowledged: acknowledged.len(), ..Verdict::default() };
     for record in &acknowledged {
-        let told = fetch(&client, &credentials, record).await;
+        let told = asked(|| fetch(&client, &credentials, record)).await;
         if told["callid"] != json!(record.call_id()) {
             verdict.lost.push(format!("{}: {told}", record.call_id()));
         } else if let Err(difference) = record.is_told_by(&told) {
@@ -94,15 +94,15 @@ pub(super) async fn of_bot(client: Client, credentials: Credentials, load: Arc<s
     verdict
 }
 
-/// What is told of a record.
+/// The answer to who asks for a record once.
 ///
 /// # Panics
 /// When there is no answer.
-pub(crate) async fn fetch(client: &Client, credentials: &Credentials, record: &Record) -> Value {
+pub(crate) async fn fetch(client: &Client, credentials: &Credentials, record: &Record) -> Answer {
     let (call, caller) = (record.call_id().replace(' ', "%20"), record.caller().replace(' ', "%20"));
     let path = format!("/api/CallData?clientId={}&timeLimit={A_DAY_S}&callid={call}&caller={caller}", credentials.client_id);
     let headers = [("x-functions-key", credentials.key.as_str())];
-    asked(|| client.request("GET", &path, &headers, Vec::new())).await
+    client.request("GET", &path, &headers, Vec::new()).await
 }
 
 /// All records of a caller.

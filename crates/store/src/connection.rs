@@ -27,6 +27,10 @@ const POSTGRES_CONNECTIONS: u32 = 10;
 const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 const POSTGRES_UPKEEP_TIMEOUT: Duration = Duration::from_mins(10);
 const POSTGRES_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that nobody used for so long is asked whether it is well.
+const POSTGRES_IDLE: Duration = Duration::from_secs(5);
+/// And it has so long to say so.
+const POSTGRES_PING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Versions before this one can damage a database whose log is reset while it is read.
 const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
@@ -225,7 +229,27 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
     let in_doubt = doubt.clone();
     let mut options = options(url.expose_secret(), connections);
     options.statement_timeout(statement_timeout).set_application_name("calldata-gateway");
-    options.test_before_acquire_if_idle_for(Duration::from_secs(5));
+    let idle_in_doubt = doubt.clone();
+    options.test_before_acquire(false);
+    options.map_sqlx_postgres_before_acquire(move |connection, known| {
+        let doubt = idle_in_doubt.clone();
+        Box::pin(async move {
+            // One that stalled takes all of its age with it: each of them would cost somebody a time-out.
+            if doubt.is_about(known.age) {
+                return Err(in_doubt_error());
+            }
+            if known.idle_for < POSTGRES_IDLE {
+                return Ok(true);
+            }
+            match tokio::time::timeout(POSTGRES_PING_TIMEOUT, connection.ping()).await {
+                Ok(answered) => answered.map(|()| true),
+                Err(_) => {
+                    doubt.raise();
+                    Err(in_doubt_error())
+                }
+            }
+        })
+    });
     // What a vanished gateway left behind is rolled back, and frees its locks.
     let idle_ms = POSTGRES_IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();
     options.map_sqlx_postgres_opts(move |postgres| postgres.options([("idle_in_transaction_session_timeout", idle_ms.as_str())]));
@@ -233,12 +257,16 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let in_doubt = in_doubt.clone();
         pool.after_release(move |_, _| {
-            let verdict = if in_doubt.is_raised() { Err(SqlxError::Io(io::Error::other("the connection is in doubt"))) } else { Ok(true) };
+            let verdict = if in_doubt.is_raised() { Err(in_doubt_error()) } else { Ok(true) };
             Box::pin(async move { verdict })
         })
     });
     let connection = sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)?;
     Ok(Pool { connection, doubt })
+}
+
+fn in_doubt_error() -> SqlxError {
+    SqlxError::Io(io::Error::other("the connection is in doubt"))
 }
 
 #[cfg(test)]

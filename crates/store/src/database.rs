@@ -66,8 +66,13 @@ pub(crate) struct Pool {
 pub(crate) struct Doubt(Arc<Mutex<Option<Instant>>>);
 
 impl Doubt {
-    fn raise(&self) {
+    pub(crate) fn raise(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection of this age was there already when the doubt arose.
+    pub(crate) fn is_about(&self, age: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|raised| raised.elapsed() <= age)
     }
 
     /// Whether a connection that comes back now is to be thrown away.

@@ -14,6 +14,7 @@ mod full_disk;
 mod injected;
 mod killed;
 mod postgres;
+mod torn_log;
 
 /// How many bots post at the same time.
 const BOTS: u32 = 16;

@@ -10,11 +10,14 @@ use std::time::{Duration, Instant};
 
 use calldata_testkit::program::{Place, Served, eventually};
 
+mod clock_step;
 mod full_disk;
+mod hung_up;
 mod injected;
 mod killed;
 mod postgres;
 mod torn_log;
+mod two_processes;
 
 /// How many bots post at the same time.
 const BOTS: u32 = 16;

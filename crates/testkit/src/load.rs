@@ -22,7 +22,7 @@ mod record;
 mod verdict;
 
 pub use record::Record;
-pub use verdict::Verdict;
+pub use verdict::{Verdict, fetch};
 
 /// How long a bot waits for an answer; far more than any answer may take.
 const BOT_PATIENCE: Duration = Duration::from_secs(10);

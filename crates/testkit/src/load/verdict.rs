@@ -98,7 +98,7 @@ pub(super) async fn of_bot(client: Client, credentials: Credentials, load: Arc<s
 ///
 /// # Panics
 /// When there is no answer.
-pub(crate) async fn fetch(client: &Client, credentials: &Credentials, record: &Record) -> Answer {
+pub async fn fetch(client: &Client, credentials: &Credentials, record: &Record) -> Answer {
     let (call, caller) = (record.call_id().replace(' ', "%20"), record.caller().replace(' ', "%20"));
     let path = format!("/api/CallData?clientId={}&timeLimit={A_DAY_S}&callid={call}&caller={caller}", credentials.client_id);
     let headers = [("x-functions-key", credentials.key.as_str())];

@@ -184,8 +184,8 @@ async fn sqlite(path: &Path, connections: u32, busy_timeout: Duration) -> Result
     // savepoint inside one that never commits. Such a connection is thrown away, and so is one whose pool is in doubt.
     options.map_sqlx_sqlite_pool_opts(move |pool| {
         let in_doubt = in_doubt.clone();
-        pool.after_release(move |connection, _| {
-            let in_doubt = in_doubt.is_raised();
+        pool.after_release(move |connection, known| {
+            let in_doubt = in_doubt.is_about(known.age);
             Box::pin(async move {
                 connection.ping().await?;
                 Ok(!in_doubt && !connection.is_in_transaction())
@@ -256,8 +256,8 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
     // A connection that may have stalled is closed without a word: asking it whether it is well could take for ever.
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let in_doubt = in_doubt.clone();
-        pool.after_release(move |_, _| {
-            let verdict = if in_doubt.is_raised() { Err(in_doubt_error()) } else { Ok(true) };
+        pool.after_release(move |_, known| {
+            let verdict = if in_doubt.is_about(known.age) { Err(in_doubt_error()) } else { Ok(true) };
             Box::pin(async move { verdict })
         })
     });

@@ -26,8 +26,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(8);
 const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A query that was given up after this time may have hung.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
-/// For how long connections that come back to a pool in doubt are thrown away.
-const DOUBT: Duration = Duration::from_secs(3);
 
 /// An open database. Clones share it.
 #[derive(Clone, Debug)]
@@ -61,7 +59,7 @@ pub(crate) struct Pool {
     pub(crate) doubt: Doubt,
 }
 
-/// Whether the connections of a pool may be broken without anybody having been told.
+/// When the connections that a pool then had were last found to be broken, or perhaps so.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doubt(Arc<Mutex<Option<Instant>>>);
 
@@ -73,11 +71,6 @@ impl Doubt {
     /// Whether a connection of this age was there already when the doubt arose.
     pub(crate) fn is_about(&self, age: Duration) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|raised| raised.elapsed() <= age)
-    }
-
-    /// Whether a connection that comes back now is to be thrown away.
-    pub(crate) fn is_raised(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|raised| raised.elapsed() < DOUBT)
     }
 }
 

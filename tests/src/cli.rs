@@ -27,22 +27,22 @@ pub(crate) fn create_key(place: &Place, client_id: &str, arguments: &[&str]) -> 
     (text("id"), text("key"))
 }
 
-async fn post(client: &Client, client_id: &str, key: &str, input: &str) -> Answer {
+pub(crate) async fn post(client: &Client, client_id: &str, key: &str, input: &str) -> Answer {
     let path = format!("/api/CallData?clientId={client_id}");
     client.request("POST", &path, &[("x-functions-key", key)], format!(r#"{{"input":{input}}}"#).into_bytes()).await
 }
 
-async fn get(client: &Client, client_id: &str, key: &str, parameters: &str) -> Answer {
+pub(crate) async fn get(client: &Client, client_id: &str, key: &str, parameters: &str) -> Answer {
     client.request("GET", &format!("/api/CallData?clientId={client_id}&{parameters}"), &[("x-functions-key", key)], Vec::new()).await
 }
 
 /// `queryRecordHistory` for a tenant of [`create_tenant`].
-async fn history(client: &Client, client_id: &str, token: &str, parameters: &str) -> Value {
+pub(crate) async fn history(client: &Client, client_id: &str, token: &str, parameters: &str) -> Value {
     let body = format!(r#"{{"tenantId":"t-{client_id}","authToken":"{token}",{parameters}}}"#);
     client.request("POST", "/oifde/rest/api/queryRecordHistory", &[], body.into_bytes()).await.json()
 }
 
-async fn gettoken(client: &Client, client_id: &str, key: &str) -> Value {
+pub(crate) async fn gettoken(client: &Client, client_id: &str, key: &str) -> Value {
     let body = format!(r#"{{"appKey":"t-{client_id}","appSecret":"{key}"}}"#);
     client.request("POST", "/oifde/rest/api/gettoken", &[], body.into_bytes()).await.json()
 }

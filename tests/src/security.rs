@@ -1,4 +1,5 @@
 //! What an attacker would try, and what must not get out.
 
+mod canary;
 mod isolation;
 mod strangers;

@@ -16,9 +16,9 @@ use calldata_core::{Clock, DirectoryStore, StoreError, SystemClock, Tenant};
 use calldata_store::{Database, Direction, Url};
 use tracing_subscriber::EnvFilter;
 
-use crate::Failure;
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
+use crate::{Failure, panics};
 
 /// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key;
 /// nothing here may, however much is asked for.
@@ -29,6 +29,7 @@ const INDISCREET: [&str; 2] = ["rlibphonenumber=off", "h2=off"];
 /// # Errors
 /// One line for the operator.
 pub fn run(cli: Cli) -> Result<(), Failure> {
+    panics::say_where_only();
     let Cli { settings, command } = cli;
     let settings = settings.with_file()?;
     let mut filter =

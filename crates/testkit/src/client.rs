@@ -36,6 +36,16 @@ impl Client {
         Self { http, base: format!("http://{address}"), description: Description::committed() }
     }
 
+    /// The same over HTTP/2, without a negotiation.
+    ///
+    /// # Panics
+    /// When there can be none.
+    #[must_use]
+    pub fn over_http2(&self) -> Self {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).http2_prior_knowledge();
+        Self { http: http.build().expect("a client without options"), ..self.clone() }
+    }
+
     /// Sends a request; `path` may hold a query.
     ///
     /// # Panics

@@ -116,6 +116,14 @@ impl TestDatabase {
         open(&self.url).await
     }
 
+    /// Runs one statement, past the gateway: for what only an operator or an accident does.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn execute(&self, statement: &str) {
+        execute(&self.url, statement).await;
+    }
+
     /// What the gateway is told with `--database-url`.
     pub fn url(&self) -> String {
         self.url.clone()
@@ -223,9 +231,13 @@ fn server_url() -> String {
 
 /// Runs one statement outside of any test's database.
 async fn on_server(statement: &str) {
-    let mut options = sea_orm::ConnectOptions::new(server_url());
+    execute(&server_url(), statement).await;
+}
+
+async fn execute(url: &str, statement: &str) {
+    let mut options = sea_orm::ConnectOptions::new(url);
     options.max_connections(1).sqlx_logging(false);
-    let server = sea_orm::Database::connect(options).await.expect("the test server answers");
-    server.execute_unprepared(statement).await.expect("the test server does as it is told");
-    server.close().await.expect("the connection closes");
+    let database = sea_orm::Database::connect(options).await.expect("the database answers");
+    database.execute_unprepared(statement).await.expect("the database does as it is told");
+    database.close().await.expect("the connection closes");
 }

@@ -10,7 +10,7 @@ default:
     @just --list --unsorted
 
 # Everything that has to hold before a change is taken; what fails often comes early
-ci: fmt-check lint build test openapi-check doc-check
+ci: fmt-check lint build deny test openapi-check schema-fuzz doc-check
 
 # A first opinion in under a minute: format, lints, unit tests
 check: fmt-check lint
@@ -49,6 +49,18 @@ openapi-check: build
     {{gateway}} openapi --check --out openapi
     tools/node_modules/.bin/spectral lint --ruleset tools/spectral.yaml --fail-severity=warn openapi/*.json
     openapi-spec-validator openapi/*.json
+
+# Does a real gateway do what its description says, whatever it is asked? Options go to schemathesis
+schema-fuzz *args: build
+    scripts/schema-fuzz {{args}}
+
+# Are licences, banned crates and sources as deny.toml has them?
+deny:
+    cargo-deny --locked --all-features check --hide-inclusion-graph licenses bans sources
+
+# Is anything known against a dependency? Fetches the RustSec database from GitHub; by hand and where that can be reached, not in CI
+advisories:
+    cargo-deny --locked check advisories
 
 # Does the documentation build without a warning?
 doc-check:

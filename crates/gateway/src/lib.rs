@@ -12,7 +12,7 @@ pub mod command;
 pub mod description;
 mod failure;
 mod output;
-pub mod panics;
+mod panics;
 pub mod server;
 pub mod settings;
 mod token_secret;

@@ -1,7 +1,6 @@
 //! No secret and nothing of a call is in a log, an error answer or a message, however much is logged (`--log trace`).
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -304,26 +303,4 @@ async fn by_failures_of_the_database(database: &TestDatabase, place: &Place, cli
     ears.hear_error("no table", &get(client, "c", KEY, "callid=canary-gone&caller=5550199").await);
     ears.hear("no table", history(client, "c", KEY, r#""callId":"canary-gone""#).await.to_string());
     ears.hear_error("no table", &client.request("GET", "/readyz", &[], Vec::new()).await);
-}
-
-/// Set for the child of the next test.
-const PANIC: &str = "CALLDATA_TEST_PANIC";
-
-/// Words of the standard library may repeat what they are about ("byte index 1 is not a char boundary; it is inside …").
-#[test]
-fn a_panic_says_where_and_not_about_what() {
-    if std::env::var_os(PANIC).is_some() {
-        calldata_gateway::panics::say_where_only();
-        // In a task, as a request is, and of a value that is not known when this is built.
-        let text = std::env::args().next().map(|_| "canary ü").unwrap_or_default();
-        let panicked = std::thread::spawn(move || text.split_at(8).0.len()).join();
-        assert!(panicked.is_err(), "it was to panic");
-        return;
-    }
-    let mut again = Command::new(std::env::current_exe().unwrap());
-    let again = again.args(["--exact", "security::canary::a_panic_says_where_and_not_about_what", "--nocapture"]).env(PANIC, "1");
-    let said = again.output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    assert!(said.contains("panicked at ") && said.contains(".rs:"), "it says where: {said}");
-    assert!(!said.contains("canary ü"), "{said}");
 }

@@ -116,12 +116,12 @@ impl TestDatabase {
         open(&self.url).await
     }
 
-    /// Runs one statement, past the gateway: for what only an operator or an accident does.
+    /// Runs statements, past the gateway: for what only an operator or an accident does.
     ///
     /// # Panics
     /// When it fails.
-    pub async fn execute(&self, statement: &str) {
-        execute(&self.url, statement).await;
+    pub async fn execute(&self, statements: &str) {
+        execute(&self.url, statements).await;
     }
 
     /// What the gateway is told with `--database-url`.
@@ -135,16 +135,6 @@ impl TestDatabase {
             Place::Folder { .. } => self.url.strip_prefix("sqlite://").map(Path::new),
             Place::Server { .. } => None,
         }
-    }
-
-    /// Runs statements beside every instance, for what no instance would do.
-    ///
-    /// # Panics
-    /// When the engine does not do it.
-    pub async fn execute(&self, statements: &str) {
-        let beside = self.beside().await;
-        beside.execute_unprepared(statements).await.expect("the engine does as it is told");
-        beside.close().await.expect("the connection closes");
     }
 
     /// Keeps every instance from writing sessions, and none from reading, until it is let go.

@@ -40,6 +40,14 @@ test *args:
 test-sqlite *args:
     env -u CI -u CALLDATA_TEST_POSTGRES_URL cargo test --workspace --locked {{args}}
 
+# What faults lose, the long form: takes hours; by hand only. Arguments choose tests: just faults-long killed
+faults-long *args:
+    CALLDATA_LONG=1 scripts/with-postgres cargo test --workspace --locked --test calldata -- {{ if args == "" { "faults::" } else { "faults::" + args } }} --nocapture
+
+# What a cut of the power loses; as root, with nbdkit, libnbd-bin, fuse3 and e2fsprogs; by hand only
+power-cut times="10":
+    CALLDATA_POWER_CUTS={{times}} cargo test --workspace --locked --test calldata -- faults::power_cut --nocapture
+
 # Write the API descriptions to openapi/
 openapi: build
     {{gateway}} openapi --out openapi

@@ -16,6 +16,7 @@ mod hung_up;
 mod injected;
 mod killed;
 mod postgres;
+mod power_cut;
 mod torn_log;
 mod two_processes;
 

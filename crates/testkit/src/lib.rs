@@ -5,6 +5,7 @@
 #![expect(clippy::panic, reason = "a test that cannot go on panics")]
 
 pub mod builders;
+pub mod careless;
 pub mod client;
 pub mod description;
 pub mod engine;
@@ -14,5 +15,6 @@ pub mod injection;
 pub mod integrity;
 pub mod load;
 pub mod postgres_server;
+pub mod power_rig;
 pub mod program;
 pub mod small_disk;

@@ -8,7 +8,10 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use calldata_store::{Database, Direction, Url};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode, Statement, TransactionOptions,
+    TransactionTrait,
+};
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -157,6 +160,17 @@ impl TestDatabase {
         Held(transaction)
     }
 
+    /// Keeps every instance from changing one session, on PostgreSQL, until it is let go.
+    ///
+    /// # Panics
+    /// When the engine does not do it.
+    pub async fn hold_session(&self, id: &str) -> Held {
+        let transaction = self.beside().await.begin().await.expect("a transaction begins");
+        let lock = format!("SELECT id FROM session WHERE id = '{id}' FOR UPDATE");
+        transaction.execute_unprepared(&lock).await.expect("nobody changes it");
+        Held(transaction)
+    }
+
     async fn beside(&self) -> DatabaseConnection {
         let mut options = sea_orm::ConnectOptions::new(self.url());
         options.max_connections(1).sqlx_logging(false);
@@ -176,6 +190,16 @@ impl TestDatabase {
 pub struct Held(DatabaseTransaction);
 
 impl Held {
+    /// How many wait, on PostgreSQL, for a lock.
+    ///
+    /// # Panics
+    /// When the engine does not tell.
+    pub async fn waiting(&self) -> i64 {
+        let question = "SELECT count(*) AS waiting FROM pg_locks WHERE NOT granted AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+        let row = self.0.query_one_raw(Statement::from_string(DbBackend::Postgres, question)).await.expect("the engine tells");
+        row.and_then(|row| row.try_get("", "waiting").ok()).expect("there is a count")
+    }
+
     /// Lets them go.
     ///
     /// # Panics

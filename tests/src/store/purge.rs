@@ -10,6 +10,7 @@ use calldata_core::{Clock, Details, DirectoryStore, Fields, ManualClock, Purge, 
 use calldata_store::Database;
 use calldata_testkit::builders::{DAY, a_clock, a_post, a_session, an_import};
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
+use calldata_testkit::program::eventually;
 
 use super::{all_stored, created_tenant, newest, of_caller, stored};
 
@@ -158,5 +159,36 @@ fn par_g10_deleted_bytes_are_gone_from_the_raw_files() {
         assert!(database.wipe_deleted().await.unwrap());
         assert!(!is_in_files(file, "CANARY"), "something of what was deleted is still in the files");
         assert_eq!(database.history(tenant.scope(clock.now()), &of_caller("110")).await.unwrap().total, 300);
+    });
+}
+
+/// An import may give an expired session that is still stored a new life (OIF-R2), also while a purge is about to delete it.
+#[test]
+fn par_g10_what_is_imported_anew_while_a_purge_is_at_it_stays() {
+    on(&[Engine::Postgres], TestDatabase::new, async |test| {
+        let (database, clock) = (test.database(), Arc::new(a_clock()));
+        let tenant = Arc::new(created_tenant(database, "c").await);
+        stored(database, an_import(&tenant, "anew", &*clock, a_session("anew", "110"))).await;
+        clock.advance(DAY * 30);
+        stored(database, an_import(&tenant, "other", &*clock, a_session("other", "110"))).await;
+        // The import has written the first row and waits for the second one; the purge has read the first row as it was.
+        let held = test.hold_session("other").await;
+        let import = ["anew", "other"].map(|id| an_import(&tenant, id, &*clock, a_session(id, "110"))).into();
+        let import = tokio::spawn({
+            let database = database.clone();
+            async move { database.write(import).await }
+        });
+        eventually("the import waits", Duration::from_secs(2), async || held.waiting().await == 1).await;
+        let purge = tokio::spawn({
+            let (database, id, until) = (database.clone(), tenant.id, tenant.horizon(clock.now()));
+            async move { database.purge(id, until).await }
+        });
+        eventually("the purge waits", Duration::from_secs(2), async || held.waiting().await == 2).await;
+        held.let_go().await;
+        let import = import.await.unwrap();
+        assert!(import.iter().all(Result::is_ok), "{import:?}");
+        println!("purge: {:?}", purge.await.unwrap());
+        let kept = newest(database, tenant.scope(clock.now()), "anew", "110").await;
+        assert!(kept.is_some(), "the import was acknowledged ({:?}), and the session is gone", import[0]);
     });
 }

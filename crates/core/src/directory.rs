@@ -171,17 +171,14 @@ impl Directory {
         self.known().tenants.values().cloned().collect()
     }
 
-    /// Keeps the directory up to date until the task is dropped; `on_moved` is told of tenants whose default country changed.
-    pub async fn keep<F: Future<Output = ()> + Send>(self: Arc<Self>, on_moved: impl Fn(Arc<Tenant>) -> F + Send) {
+    /// Keeps the directory up to date until the task is dropped; `on_moved` is told of tenants whose default country changed, and must
+    /// not take long: nobody is let in while nobody looks.
+    pub async fn keep(self: Arc<Self>, on_moved: impl Fn(Arc<Tenant>) + Send) {
         let mut uses_written = Instant::now();
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
             match self.look().await {
-                Ok(moved) => {
-                    for tenant in moved {
-                        on_moved(tenant).await;
-                    }
-                }
+                Ok(moved) => moved.into_iter().for_each(&on_moved),
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "tenants and keys could not be looked up"),
             }
             if uses_written.elapsed() >= USE_INTERVAL {

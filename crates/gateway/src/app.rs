@@ -11,6 +11,7 @@ use calldata_core::{Clock, Directory, Purge, Sessions, StoreError};
 use calldata_http::{Limits, Origins, Shared, health, layers};
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
+use tokio::sync::mpsc;
 use tower::util::MapRequestLayer;
 use tower::{Layer, Service};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -62,17 +63,22 @@ impl App {
 
     /// Keeps tenants and keys up to date, looks for what other instances stored, and deletes what has expired, until the task is dropped.
     pub async fn keep(&self) {
-        let sessions = &self.shared.sessions;
-        let directory = Arc::clone(&self.shared.directory);
-        let elsewhere = sessions.watch_elsewhere();
-        let directory = directory.keep(|tenant| async move {
-            // What other instances stored by the old default country until they noticed is found again as well.
-            match sessions.rewrite_callers(&tenant).await {
-                Ok(changed) => tracing::info!(changed, "callers rewritten after a change of the default country"),
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "callers could not be rewritten"),
-            }
+        let Shared { sessions, directory, .. } = &self.shared;
+        let (tell, mut moved) = mpsc::unbounded_channel();
+        let look = Arc::clone(directory).keep(move |tenant| {
+            // Nobody hears it where everything ends.
+            let _ = tell.send(tenant);
         });
-        tokio::join!(elsewhere, directory, self.purge.keep(&self.shared.directory));
+        let rewrite = async {
+            while let Some(tenant) = moved.recv().await {
+                // What other instances stored by the old default country until they noticed is found again as well.
+                match sessions.rewrite_callers(&tenant).await {
+                    Ok(changed) => tracing::info!(changed, "callers rewritten after a change of the default country"),
+                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "callers could not be rewritten"),
+                }
+            }
+        };
+        tokio::join!(look, rewrite, sessions.watch_elsewhere(), self.purge.keep(directory));
     }
 
     /// The service that answers requests; pages of these origins may use it.

@@ -259,7 +259,8 @@ async fn by_odd_requests(address: SocketAddr, client: &Client, key: &str, ears: 
     let found = format!("/api/CallData?clientId=c&code={key}&callid=canary-call&caller=%2B49305550199");
     http2.request("GET", &found, &[("x-canary", "canary-header"), ("authorization", &format!("Bearer {key}"))], Vec::new()).await;
     let wrong = http2.request("GET", &found, &[("x-functions-key", "canary-http2")], Vec::new()).await;
-    assert_eq!(wrong.status, 401);
+    // By now there may have been so many wrong keys that this source is told to come later.
+    assert!([401, 429].contains(&wrong.status), "{}", wrong.status);
     ears.hear_error("HTTP/2", &wrong);
 }
 

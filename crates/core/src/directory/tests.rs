@@ -199,3 +199,17 @@ async fn the_last_use_of_keys_is_written_down_once() {
     directory.write_uses().await;
     assert_eq!(*fake.uses.lock().unwrap(), [(KeyId::new("id-one").unwrap(), Timestamp::clamped(NOW + 1_000))]);
 }
+
+/// What is done for it may take minutes, and belongs elsewhere.
+#[tokio::test]
+async fn who_keeps_the_directory_tells_of_a_tenant_that_moved_and_looks_on() {
+    let (directory, fake, _) = open().await;
+    let (moved, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let keeper = tokio::spawn(Arc::clone(&directory).keep(move |tenant| moved.send(tenant.default_country).unwrap()));
+    fake.change(|contents| contents.tenants[1].default_country = Country::parse("CH").unwrap());
+    assert_eq!(told.recv().await, Some(Country::parse("CH").unwrap()));
+    let looks = fake.versions.load(Ordering::Relaxed);
+    tokio::time::sleep(CHECK_INTERVAL * 2).await;
+    assert!(fake.versions.load(Ordering::Relaxed) > looks);
+    keeper.abort();
+}

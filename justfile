@@ -70,6 +70,10 @@ deny:
 advisories:
     cargo-deny --locked check advisories
 
+# Search one target of crates/testkit/src/fuzz.rs for a counterexample, led by coverage; by hand, and any number of seconds
+fuzz target seconds="60" *args:
+    scripts/fuzz {{target}} {{seconds}} {{args}}
+
 # Does the documentation build without a warning?
 doc-check:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked

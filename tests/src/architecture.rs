@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each of our crates may use of ours.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("calldata-core", &[]),
     ("calldata-migrations", &[]),
     ("calldata-interchange", &["calldata-core"]),
@@ -14,7 +14,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("parloa-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     ("oifde-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     ("calldata-gateway", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"]),
-    ("calldata-testkit", &["calldata-core", "calldata-gateway", "calldata-http", "calldata-store", "oifde-api"]),
+    (
+        "calldata-testkit",
+        &["calldata-core", "calldata-gateway", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"],
+    ),
+    ("calldata-fuzz", &["calldata-testkit"]),
     ("calldata-tests", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "calldata-testkit", "oifde-api"]),
 ];
 
@@ -24,7 +28,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("sea-orm-migration", &["calldata-migrations", "calldata-store"]),
     ("axum", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
     ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
-    ("quick-xml", &["parloa-api", "calldata-tests"]),
+    ("quick-xml", &["parloa-api", "calldata-testkit"]),
     ("minijinja", &["parloa-api"]),
     ("rlibphonenumber", &["calldata-core"]),
     ("jiff", &["calldata-core"]),

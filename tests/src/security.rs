@@ -1,5 +1,7 @@
 //! What an attacker would try, and what must not get out.
 
 mod canary;
+mod fuzz;
+mod headers;
 mod isolation;
 mod strangers;

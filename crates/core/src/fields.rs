@@ -43,13 +43,15 @@ impl Fields {
     /// Names and values for an answer that has fixed members of its own: a field whose name is taken is given as `input.NAME`,
     /// with as many `input.` in front as it takes to be the only one of that name (PAR-P4).
     pub fn beside<'a>(&'a self, taken: &'a [&str]) -> impl Iterator<Item = (String, &'a JsonText)> {
+        let mut renamed: Vec<String> = Vec::new();
         self.iter().map(move |(name, value)| {
             let mut shown = name.to_owned();
             if taken.contains(&name) {
                 shown.insert_str(0, "input.");
-                while self.get(&shown).is_some() || taken.contains(&shown.as_str()) {
+                while self.get(&shown).is_some() || taken.contains(&shown.as_str()) || renamed.contains(&shown) {
                     shown.insert_str(0, "input.");
                 }
+                renamed.push(shown.clone());
             }
             (shown, value)
         })
@@ -92,5 +94,7 @@ mod tests {
         let shown: Vec<_> = fields.beside(&["caller", "timestamp"]).map(|(name, value)| (name, value.as_str().to_owned())).collect();
         let expected = [("input.input.caller", "1"), ("input.caller", "2"), ("x", "3"), ("input.timestamp", "4")];
         assert_eq!(shown, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        let shown: Vec<_> = fields.beside(&["caller", "input.caller"]).map(|(name, _)| name).collect();
+        assert_eq!(shown, ["input.input.caller", "input.input.input.caller", "x", "timestamp"], "nor two that were both taken");
     }
 }

@@ -154,6 +154,7 @@ where
         match accepted {
             Ok((stream, peer)) => match places.take() {
                 Some(place) => {
+                    tracing::trace!(connections = connections.len() + 1, "a connection is accepted");
                     let (front, stopped) = (Arc::clone(front), stopped.clone());
                     connections.spawn(async move {
                         front.serve(stream, peer, stopped).await;

@@ -27,7 +27,7 @@ impl Parameters {
         Self::parse(&body)
     }
 
-    fn parse(body: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, Failure> {
         let text = std::str::from_utf8(body).map_err(|_| Failure::parameter("body", "is not valid JSON"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let members = members_of(text).map_err(|error| Failure::parameter("body", &format!("cannot be read: {error}")))?;

@@ -9,6 +9,8 @@
 
 mod body;
 mod codes;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod gettoken;
 pub mod import;
 mod query_record_history;

@@ -90,7 +90,7 @@ pub(crate) async fn get(State(shared): State<Shared>, client: Client<ToRead>, Ex
 
 /// What is asked for.
 #[derive(Debug)]
-struct Fetch<'q> {
+pub(crate) struct Fetch<'q> {
     callid: &'q str,
     caller: CallerKey,
     time_limit_s: u64,
@@ -99,7 +99,7 @@ struct Fetch<'q> {
 
 impl<'q> Fetch<'q> {
     /// PAR-G8, PAR-G9: what is missing is told before what is unusable.
-    fn parse(query: &'q Query, default_country: Country) -> Result<Self, Reason> {
+    pub(crate) fn parse(query: &'q Query, default_country: Country) -> Result<Self, Reason> {
         let caller = query.filled("caller").ok_or(Reason::Missing("caller"))?;
         let callid = query.filled("callid").ok_or(Reason::Missing("callid"))?;
         if query.filled("format").is_some_and(|name| Format::parse(name).is_none()) {
@@ -132,7 +132,7 @@ fn whole_seconds(text: &str) -> Option<u64> {
 
 /// Why nothing was found (PAR-G9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reason {
+pub(crate) enum Reason {
     NoSuchCall,
     CallerMismatch,
     Older(u64),

@@ -8,6 +8,8 @@
 
 mod client;
 mod front;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod get;
 mod post;
 mod posted;

@@ -4,8 +4,7 @@ use calldata_core::{Tenant, Zone};
 use calldata_testkit::builders::a_tenant;
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::gateway::{Account, Gateway};
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use calldata_testkit::xml::{in_xml, members_of};
 use serde_json::json;
 
 use super::parloa_requests::{ANY_AGE, encoded, fetch, store};
@@ -218,57 +217,4 @@ fn hostile_members() -> Vec<(String, String)> {
         &controls,
     ];
     texts.iter().map(|text| ((*text).to_owned(), format!("{text}{text}"))).collect()
-}
-
-/// What XML 1.0 can hold of a text.
-fn in_xml(text: &str) -> String {
-    let held = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
-    text.chars().map(|c| if held(c) { c } else { '\u{fffd}' }).collect()
-}
-
-/// Names and values of a document, read by a reader that checks names of ends and references, and by rules that it leaves out.
-fn members_of(xml: &str) -> Vec<(String, String)> {
-    assert!(
-        xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?><callData>")
-            && xml.chars().all(|c| in_xml(&c.to_string()) == c.to_string())
-    );
-    let mut reader = Reader::from_str(xml);
-    reader.config_mut().enable_all_checks(true);
-    let (mut members, mut open, mut depth) = (Vec::new(), None, 0);
-    loop {
-        match reader.read_event().unwrap_or_else(|error| panic!("{error}: {xml}")) {
-            Event::Decl(_) => {}
-            Event::Start(start) if depth == 0 => {
-                assert_eq!(start.name().as_ref(), "callData");
-                depth = 1;
-            }
-            Event::Start(start) if depth == 1 => {
-                open = Some((name_of(&start), String::new()));
-                depth = 2;
-            }
-            Event::Text(text) if depth == 2 => open.as_mut().unwrap().1.push_str(&text),
-            Event::GeneralRef(reference) if depth == 2 => {
-                let value = &mut open.as_mut().unwrap().1;
-                match reference.resolve_char_ref().unwrap() {
-                    Some(c) => value.push(c),
-                    None => value.push_str(quick_xml::escape::resolve_predefined_entity(&reference).unwrap()),
-                }
-            }
-            Event::End(_) => {
-                depth -= 1;
-                members.extend(open.take());
-            }
-            Event::Eof if depth == 0 => return members,
-            event => panic!("{event:?} at depth {depth}: {xml}"),
-        }
-    }
-}
-
-fn name_of(start: &BytesStart<'_>) -> String {
-    let attributes: Vec<_> = start.attributes().collect::<Result<_, _>>().unwrap();
-    match attributes.as_slice() {
-        [] => String::from_utf8(start.name().as_ref().to_owned().into()).unwrap(),
-        [name] => name.normalized_value(quick_xml::XmlVersion::Explicit1_0).unwrap().into_owned(),
-        _ => panic!("{attributes:?}"),
-    }
 }

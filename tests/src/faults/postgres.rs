@@ -127,6 +127,33 @@ fn connections_that_are_reset_lose_nothing() {
     });
 }
 
+/// Nobody knows what became of a commit whose answer is lost: the bot is told to repeat, and the retry is the same record.
+#[test]
+fn a_commit_whose_answer_is_lost_is_repeated_and_is_one_record() {
+    with_postgres(async {
+        let mut setting = Setting::new("unknown").await;
+        setting.network.set(Network::LosesCommits);
+        let refused = setting.load.told().refused;
+        let enough = refused + 2 * u64::from(BOTS);
+        eventually("posts are refused", PATIENCE, async || setting.load.told().refused > enough).await;
+        setting.load.stop().await;
+        let unknown = setting.load.told().unknown.len();
+        setting.network.set(Network::Passes);
+        let before = setting.load.verify(setting.served.address).await;
+        before.assert_kept();
+        assert!(before.unasked > 0, "commits happened whose answers were lost");
+        setting.load.repeat_unknown(setting.served.address).await;
+        let after = setting.load.verify(setting.served.address).await;
+        after.assert_kept();
+        assert_eq!((after.unasked, after.acknowledged), (0, before.acknowledged + unknown), "the retry is the same record");
+        let there = before.unasked;
+        println!(
+            "answers of commits lost: {unknown} records unknown, {there} of them there, one each after the retry: {}",
+            setting.settled().await
+        );
+    });
+}
+
 #[test]
 fn a_network_that_stalls_loses_nothing_and_makes_nobody_wait_longer() {
     with_postgres(gone_and_back("stalled", Network::Stalls, times(1, 10)));

@@ -109,3 +109,16 @@ fn every_recipe_that_a_document_names_exists() {
     }
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
+
+#[test]
+fn every_test_that_the_security_document_names_exists() {
+    let sources: Vec<_> =
+        ["tests/src", "crates"].into_iter().flat_map(|folder| files(&root().join(folder), ".rs")).map(|path| read(&path)).collect();
+    let text = read(&root().join("docs/security.md"));
+    let plain =
+        |name: &&str| name.matches('_').count() >= 3 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let named: BTreeSet<_> = text.split('`').skip(1).step_by(2).filter(plain).collect();
+    assert!(named.len() > 40, "tests are named: {named:?}");
+    let missing: Vec<_> = named.into_iter().filter(|name| !sources.iter().any(|source| source.contains(&format!("fn {name}(")))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -78,3 +78,33 @@ fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::routing;
+    use tower::ServiceExt;
+
+    async fn fails() -> StatusCode {
+        panic!("secret")
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_request_and_is_told_without_its_words() {
+        let router = around(Router::new().route("/", routing::get(fails)).route("/fine", routing::get(|| async { "fine" })));
+        let ask = |path: &str| router.clone().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap());
+        let failed = ask("/").await.unwrap();
+        assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(failed.headers()[header::CACHE_CONTROL], "no-store");
+        assert!(failed.headers().contains_key(REQUEST_ID));
+        assert!(to_bytes(failed.into_body(), 100).await.unwrap().is_empty());
+        assert_eq!(ask("/fine").await.unwrap().status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn a_method_that_nobody_knows_is_not_written_down() {
+        assert_eq!(known(&Method::POST), "POST");
+        assert_eq!(known(&Method::from_bytes(b"secret").unwrap()), "other");
+    }
+}

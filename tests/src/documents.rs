@@ -122,3 +122,23 @@ fn every_test_that_the_security_document_names_exists() {
     let missing: Vec<_> = named.into_iter().filter(|name| !sources.iter().any(|source| source.contains(&format!("fn {name}(")))).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
+
+#[test]
+fn every_test_that_a_document_names_exists() {
+    let sources: String =
+        ["tests/src", "crates"].iter().flat_map(|folder| files(&root().join(folder), ".rs")).map(|file| read(&file)).collect();
+    let mut missing = Vec::new();
+    for document in files(&root().join("docs"), ".md") {
+        let text = read(&document);
+        let looks_like_a_test = |name: &&str| {
+            let lower = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            lower && name.matches('_').count() >= 4
+        };
+        for name in text.split('`').skip(1).step_by(2).filter(looks_like_a_test) {
+            if !sources.contains(&format!("fn {name}(")) {
+                missing.push(format!("{}: {name}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}

@@ -22,6 +22,7 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("calldata_requests_total", "Requests answered, by route template, method and status");
     describe_histogram!("calldata_request_seconds", Unit::Seconds, "Time to the answer, by route template and method");
     describe_counter!("calldata_requests_refused_total", "Requests turned away, by reason: full, share, rate, lockout");
+    describe_counter!("calldata_authentication_failures_total", "Wrong keys, secrets and tokens");
     describe_counter!("calldata_writes_refused_total", "Writes turned away because too many waited");
     describe_gauge!("calldata_write_queue_rows", "Writes that wait for the next commit");
     describe_histogram!("calldata_commit_rows", "Writes that shared a commit");

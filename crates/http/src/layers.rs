@@ -94,7 +94,7 @@ mod tests {
     async fn a_panic_ends_one_request_and_is_told_without_its_words() {
         let router =
             around(Router::new().route("/", routing::get(fails)).route("/fine", routing::get(|| async { "fine" })), &Origins::default());
-        let ask = |path: &str| router.clone().oneshot(Request::builder().uri(path).body(Body::empty()).unwrap());
+        let ask = |path: &str| router.clone().oneshot(Request::builder().uri(path).header(header::HOST, "x").body(Body::empty()).unwrap());
         let failed = ask("/").await.unwrap();
         assert_eq!(failed.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(failed.headers()[header::CACHE_CONTROL], "no-store");

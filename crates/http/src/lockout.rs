@@ -67,7 +67,10 @@ impl Lockout {
         let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.at.retain(|at| now.since(*at) < WINDOW);
         failures.at.push(now);
+        metrics::counter!("calldata_authentication_failures_total").increment(1);
         if failures.at.len() >= MAX_FAILURES {
+            // Whose name it was is the client's own word; where it came from is what an operator can act on.
+            tracing::warn!(source = %source.0, "locked out after too many wrong secrets");
             failures.at.clear();
             failures.locked_until = Some(now.plus(LOCK));
         }

@@ -14,6 +14,8 @@ use crate::{KeyId, Tenant, TenantId, Timestamp};
 
 /// How often changes are looked for. A revocation is felt this long after it was made.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// How soon it is looked again where that failed.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 /// How old the last look may be before nobody is let in any more: a revocation is felt within this time, or nothing is served.
 const MAX_STALENESS: Duration = Duration::from_secs(10);
 /// The shortest time between two looks that unknown keys cause, whatever their number.
@@ -175,9 +177,12 @@ impl Directory {
     /// not take long: nobody is let in while nobody looks.
     pub async fn keep(self: Arc<Self>, on_moved: impl Fn(Arc<Tenant>) + Send) {
         let mut uses_written = Instant::now();
+        let mut pause = CHECK_INTERVAL;
         loop {
-            tokio::time::sleep(CHECK_INTERVAL).await;
-            match self.look().await {
+            tokio::time::sleep(pause).await;
+            let looked = self.look().await;
+            pause = if looked.is_ok() { CHECK_INTERVAL } else { RETRY_INTERVAL };
+            match looked {
                 Ok(moved) => moved.into_iter().for_each(&on_moved),
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "tenants and keys could not be looked up"),
             }

@@ -74,7 +74,7 @@ pub struct Settings {
     pub deadline_ms: Option<u64>,
     /// How many requests may be under way at a time; one tenant has at most half of them [default: 1024]
     #[arg(long, global = true, env = "CALLDATA_MAX_REQUESTS", value_name = "N", help_heading = "Settings")]
-    pub max_requests: Option<usize>,
+    pub max_requests: Option<NonZeroUsize>,
     /// How many requests a second each tenant may send [default: as many as it likes]
     #[arg(long, global = true, env = "CALLDATA_TENANT_RATE", value_name = "N", help_heading = "Settings")]
     pub tenant_rate: Option<NonZeroU32>,
@@ -246,7 +246,7 @@ impl Settings {
         Limits {
             body_bytes: self.max_body_bytes.unwrap_or(default.body_bytes),
             deadline: self.deadline_ms.map_or(default.deadline, Duration::from_millis),
-            requests: self.max_requests.unwrap_or(default.requests),
+            requests: self.max_requests.map_or(default.requests, NonZeroUsize::get),
             tenant_rate: self.tenant_rate,
         }
     }

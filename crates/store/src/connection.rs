@@ -15,8 +15,11 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::database::{Database, Doubt, Pool, Pools};
 use crate::elsewhere::Elsewhere;
 
-/// How long a request waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits for a connection to a file, which is to say for its turn.
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long for one to a server, making it included. An attempt that was begun while the network was gone is lost, and stands in the way
+/// of the next one for so long.
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a writer waits for another process to finish its write.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.
@@ -158,12 +161,12 @@ impl Database {
     }
 }
 
-fn options(url: &str, connections: u32) -> ConnectOptions {
+fn options(url: &str, connections: u32, acquire_timeout: Duration) -> ConnectOptions {
     let mut options = ConnectOptions::new(url);
     // Statements are not logged: what they are about is nobody's business.
     // None is kept open by the pool itself: whoever is thrown away would be replaced by an attempt that may hang for minutes where the
     // server is gone without a word, and hold the place in the pool meanwhile.
-    options.max_connections(connections).min_connections(0).acquire_timeout(ACQUIRE_TIMEOUT).connect_timeout(ACQUIRE_TIMEOUT);
+    options.max_connections(connections).min_connections(0).acquire_timeout(acquire_timeout).connect_timeout(acquire_timeout);
     options.sqlx_logging(false).record_stmt_in_spans(false);
     options
 }
@@ -172,7 +175,7 @@ async fn sqlite(path: &Path, connections: u32, busy_timeout: Duration) -> Result
     let doubt = Doubt::default();
     let in_doubt = doubt.clone();
     let file = path.to_owned();
-    let mut options = options("sqlite://calldata", connections);
+    let mut options = options("sqlite://calldata", connections, SQLITE_ACQUIRE_TIMEOUT);
     options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .filename(&file)
@@ -229,7 +232,7 @@ async fn read_one(connection: &DatabaseConnection, statement: &str) -> Result<St
 async fn postgres(url: &SecretString, connections: u32, statement_timeout: Duration) -> Result<Pool, OpenError> {
     let doubt = Doubt::default();
     let in_doubt = doubt.clone();
-    let mut options = options(url.expose_secret(), connections);
+    let mut options = options(url.expose_secret(), connections, POSTGRES_ACQUIRE_TIMEOUT);
     options.statement_timeout(statement_timeout).set_application_name("calldata-gateway");
     let idle_in_doubt = doubt.clone();
     options.test_before_acquire(false);

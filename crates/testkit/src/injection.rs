@@ -20,7 +20,7 @@ impl Injection {
     pub fn into(process: u32, fault: &str, log: &Path) -> Self {
         let (calls, _) = fault.split_once(':').expect("a fault names its calls first");
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-e", &format!("trace={calls}"), "-e", &format!("inject={fault}")]);
+        strace.args(["-f", "-y", "-e", &format!("trace={calls},pwrite64"), "-e", &format!("inject={fault}")]);
         strace.args(["-p", &process.to_string()]).arg("-o").arg(log).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut tracer = strace.spawn().expect("strace is needed; scripts/test installs it");
         let said = BufReader::new(tracer.stderr.take().expect("standard error is a pipe")).lines();
@@ -35,11 +35,19 @@ impl Injection {
         unreachable!("strace cannot trace a process here (is ptrace allowed?): {}", complaints.join("; "))
     }
 
-    /// How many calls failed by now.
+    /// All calls by now, and all writes, each with the path that it was about; a line begins with its thread.
     ///
     /// # Panics
     /// When the log cannot be read.
-    pub fn failed(&self) -> usize {
+    pub fn calls(&self) -> Vec<String> {
+        std::fs::read_to_string(&self.log).expect("strace writes a log").lines().map(str::to_owned).collect()
+    }
+
+    /// The calls that failed by now, each with the path that it was about.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    pub fn failed(&self) -> Vec<String> {
         failed(&self.log)
     }
 }
@@ -58,12 +66,13 @@ pub fn runner(fault: &str, log: &Path, files: &[PathBuf]) -> Vec<String> {
     runner
 }
 
-/// How many calls failed by a log of calls.
+/// The calls that failed by a log of calls.
 ///
 /// # Panics
 /// When it cannot be read.
-pub fn failed(log: &Path) -> usize {
-    std::fs::read_to_string(log).expect("strace writes a log").matches("(INJECTED)").count()
+pub fn failed(log: &Path) -> Vec<String> {
+    let log = std::fs::read_to_string(log).expect("strace writes a log");
+    log.lines().filter(|line| line.ends_with("(INJECTED)")).map(str::to_owned).collect()
 }
 
 impl Drop for Injection {

@@ -10,7 +10,7 @@ use crate::examples::examples;
 const EXAMPLES: usize = 20_000;
 
 /// What the formats are made of, so that chance gets beyond the first character.
-const PIECES: [&str; 92] = [
+const PIECES: [&str; 93] = [
     "{",
     "}",
     "[",
@@ -27,6 +27,7 @@ const PIECES: [&str; 92] = [
     " ",
     "\n",
     "\r\n",
+    "\r",
     "\t",
     "\u{feff}",
     "\0",

@@ -19,7 +19,7 @@ use crate::elsewhere::Elsewhere;
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long for one to a server, making it included. An attempt that was begun while the network was gone is lost, and stands in the way
 /// of the next one for so long.
-const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long a writer waits for another process to finish its write.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.

@@ -26,6 +26,9 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const SQLITE_KEEPER_TIMEOUT: Duration = Duration::from_millis(40);
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 10;
+/// Where one is used at a time. A connection that comes back is asked by the pool whether it is well, without a time-out: one whose server
+/// goes away at that moment keeps its place until the operating system gives it up, after a quarter of an hour.
+const POSTGRES_ONE_AND_SPARES: u32 = 4;
 /// Shorter than the time in which a client is answered, so that a statement does not outlive its request.
 const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 const POSTGRES_UPKEEP_TIMEOUT: Duration = Duration::from_mins(10);
@@ -149,13 +152,13 @@ impl Database {
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
         let pool = postgres(url, POSTGRES_CONNECTIONS, POSTGRES_STATEMENT_TIMEOUT).await?;
-        let alone = async || postgres(url, 1, POSTGRES_STATEMENT_TIMEOUT).await;
+        let alone = async || postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_STATEMENT_TIMEOUT).await;
         let pools = Pools {
             line: alone().await?,
             writers: pool.clone(),
             readers: pool.clone(),
             probe: alone().await?,
-            keeper: postgres(url, 1, POSTGRES_UPKEEP_TIMEOUT).await?,
+            keeper: postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_UPKEEP_TIMEOUT).await?,
         };
         Ok(Self::of(pools, Elsewhere::on_server(pool.connection, alone().await?.connection)))
     }

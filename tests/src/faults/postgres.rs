@@ -16,8 +16,8 @@ const ANSWERED: Duration = Duration::from_millis(3_000 + 500);
 const HEALED: Duration = Duration::from_secs(5);
 /// How long a network is gone: longer than any deadline.
 const GONE: Duration = Duration::from_secs(6);
-/// A pool of ten for reading, two connections that write, and one each for readiness, upkeep and listening.
-const CONNECTIONS: i64 = 15;
+/// The bounds of all pools: one of ten, and four of one with three spares: to write, for readiness, upkeep and listening.
+const CONNECTIONS: i64 = 10 + 4 * 4;
 
 /// A server of its own, a network in front of it, and a gateway behind that.
 struct Setting {

@@ -199,8 +199,14 @@ pub trait DirectoryStore: Send + Sync + 'static {
     /// Adds a tenant; [`StoreError::Taken`] when one of its names belongs to another.
     async fn create_tenant(&self, tenant: &Tenant) -> Result<(), StoreError>;
 
-    /// Replaces a tenant's properties.
+    /// Replaces a tenant's properties, but not whether it is suspended.
     async fn update_tenant(&self, tenant: &Tenant) -> Result<(), StoreError>;
+
+    /// Suspends a tenant, or lets it in again.
+    async fn suspend_tenant(&self, tenant: TenantId, suspended: bool) -> Result<(), StoreError>;
+
+    /// Sets where a tenant's sessions have expired once for all, if it is still there where it `was`.
+    async fn move_floor(&self, tenant: TenantId, was: Timestamp, to: Timestamp) -> Result<(), StoreError>;
 
     /// Deletes a tenant with its keys and all its sessions; returns the number of sessions.
     async fn delete_tenant(&self, tenant: TenantId) -> Result<u64, StoreError>;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -78,7 +79,9 @@ impl Purge {
 
     /// Purges from time to time, until the task is dropped.
     pub async fn keep(&self, directory: &Directory) {
-        let mut unwiped = false;
+        // An earlier process may have been stopped between a deletion and the wipe.
+        let mut unwiped = true;
+        let mut wiping: Option<JoinHandle<Result<bool, StoreError>>> = None;
         let mut caution = Caution::default();
         loop {
             tokio::time::sleep(ROUND_INTERVAL).await;
@@ -94,13 +97,21 @@ impl Purge {
                 }
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions could not be deleted"),
             }
-            if unwiped {
-                match self.store.wipe_deleted().await {
-                    Ok(done) => unwiped = !done,
-                    Err(error) => {
+            // Beside the rounds, for a server takes its time for it.
+            if let Some(wiped) = wiping.take_if(|wiping| wiping.is_finished()) {
+                match wiped.await {
+                    Ok(Ok(done)) => unwiped |= !done,
+                    Ok(Err(error)) => {
+                        unwiped = true;
                         tracing::warn!(error = &error as &dyn std::error::Error, "what was deleted could not be wiped from the files");
                     }
+                    Err(_) => unwiped = true,
                 }
+            }
+            if unwiped && wiping.is_none() {
+                unwiped = false;
+                let store = Arc::clone(&self.store);
+                wiping = Some(tokio::spawn(async move { store.wipe_deleted().await }));
             }
             if let Ok(backlog) = self.backlog(&tenants).await {
                 let sessions = backlog.iter().map(|expired| expired.sessions).sum::<u64>();

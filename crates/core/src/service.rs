@@ -12,7 +12,7 @@ use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
 
 /// How many sessions are rewritten at a time.
-const REWRITE_BATCH: u64 = 500;
+const REWRITE_BATCH: u64 = 100;
 /// How often it is looked elsewhere for what somebody waits for, at most.
 const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// How many of them share a query.

@@ -1,5 +1,8 @@
 //! What operators' systems ask on a port of its own: metrics for Prometheus, and health.
 
+use std::convert::Infallible;
+use std::time::Duration;
+
 use axum::http::header;
 use axum::{Router, routing};
 use calldata_http::health::{self, ReadinessCheck};
@@ -7,6 +10,7 @@ use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 const SECONDS: [f64; 12] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 3.0];
 const ROWS: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 32.0, 64.0, 128.0, 512.0];
 
@@ -32,14 +36,19 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// Folds together what was measured, from time to time and whether anybody asks or not: what waits for that takes memory.
+pub async fn keep(counted: PrometheusHandle) -> Infallible {
+    loop {
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
+        counted.run_upkeep();
+    }
+}
+
 /// `/metrics`, `/livez` and `/readyz`.
 pub fn routes(counted: PrometheusHandle, readiness: ReadinessCheck) -> Router {
     let render = move || {
         let counted = counted.clone();
-        async move {
-            counted.run_upkeep();
-            ([(header::CONTENT_TYPE, CONTENT_TYPE)], counted.render())
-        }
+        async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], counted.render()) }
     };
     Router::new().route("/metrics", routing::get(render)).merge(health::routes(readiness))
 }

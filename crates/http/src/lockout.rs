@@ -2,6 +2,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,13 +97,21 @@ fn pair(source: Source, tenant: TenantName<'_>) -> Pair {
         TenantName::Oifde(name) => ('o', name),
     };
     let name = name.char_indices().take_while(|(at, _)| *at < MAX_NAME_BYTES).map(|(_, c)| c);
-    (Source(source.0.to_canonical()), std::iter::once(kind).chain(name).collect())
+    (Source(network(source.0.to_canonical())), std::iter::once(kind).chain(name).collect())
+}
+
+/// Whoever has one address of IPv6 has all of its /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+    use std::net::Ipv4Addr;
 
     const SOURCE: Source = Source(IpAddr::V4(Ipv4Addr::LOCALHOST));
     const T: TenantName<'_> = TenantName::Oifde("t");
@@ -138,6 +147,16 @@ mod tests {
             assert_eq!(lockout.locked_for(SOURCE, T, now), None);
             now = now.plus(Duration::from_secs(16));
         }
+    }
+
+    #[test]
+    fn all_addresses_of_one_ipv6_network_are_one_source() {
+        let lockout = Lockout::default();
+        let now = Timestamp::clamped(1_000_000);
+        let of = |text: &str| Source(text.parse().unwrap());
+        (0..20).for_each(|n| lockout.note_failure(of(&format!("2001:db8::{n}")), T, now));
+        assert!(lockout.locked_for(of("2001:db8::ffff:1"), T, now).is_some());
+        assert_eq!(lockout.locked_for(of("2001:db8:0:1::1"), T, now), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.
 const SQLITE_KEEPER_TIMEOUT: Duration = Duration::from_millis(40);
-const SQLITE_READERS: u32 = 4;
+const SQLITE_READERS: u32 = 8;
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// Where one is used at a time. A connection that comes back is asked by the pool whether it is well, without a time-out: one whose server
 /// goes away at that moment keeps its place until the operating system gives it up, after a quarter of an hour.
@@ -33,6 +33,9 @@ const POSTGRES_ONE_AND_SPARES: u32 = 4;
 const POSTGRES_STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_500);
 const POSTGRES_UPKEEP_TIMEOUT: Duration = Duration::from_mins(10);
 const POSTGRES_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is acknowledged is durable, also where the server's default is not to wait for the disk. A setting that waits for more than the
+/// disk is left as it is.
+const DURABLE_COMMIT: &str = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 /// A connection that nobody used for so long is asked whether it is well.
 const POSTGRES_IDLE: Duration = Duration::from_secs(5);
 /// And it has so long to say so.
@@ -147,7 +150,7 @@ impl Database {
         let readers = sqlite(path, SQLITE_READERS, SQLITE_BUSY_TIMEOUT).await?;
         let keeper = sqlite(path, 1, SQLITE_KEEPER_TIMEOUT).await?;
         let probe = sqlite(path, 1, SQLITE_BUSY_TIMEOUT).await?;
-        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, probe, keeper }, Elsewhere::silent()))
+        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, probe, keeper }, Elsewhere::silent(), half(SQLITE_READERS)))
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
@@ -160,8 +163,13 @@ impl Database {
             probe: alone().await?,
             keeper: postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_UPKEEP_TIMEOUT).await?,
         };
-        Ok(Self::of(pools, Elsewhere::on_server(pool.connection, alone().await?.connection)))
+        Ok(Self::of(pools, Elsewhere::on_server(pool.connection, alone().await?.connection), half(POSTGRES_CONNECTIONS)))
     }
+}
+
+/// How many of these readers one tenant may keep busy.
+fn half(readers: u32) -> usize {
+    usize::try_from(readers / 2).unwrap_or(1)
 }
 
 fn options(url: &str, connections: u32, acquire_timeout: Duration) -> ConnectOptions {
@@ -264,6 +272,9 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
     // A connection that may have stalled is closed without a word: asking it whether it is well could take for ever.
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let in_doubt = in_doubt.clone();
+        let pool = pool.after_connect(|connection, _| {
+            Box::pin(async move { sea_orm::sqlx::Executor::execute(connection, DURABLE_COMMIT).await.map(drop) })
+        });
         pool.after_release(move |_, known| {
             let verdict = if in_doubt.is_about(known.age) { Err(in_doubt_error()) } else { Ok(true) };
             Box::pin(async move { verdict })

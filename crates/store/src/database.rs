@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use calldata_core::StoreError;
+use calldata_core::{StoreError, TenantId};
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::elsewhere::Elsewhere;
 use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
 use crate::group_commit::GroupCommit;
+use crate::read_turns::ReadTurns;
 use crate::upkeep::VACUUM_INTERVAL;
 
 /// How often a transaction that lost a conflict with another one is made again.
@@ -35,6 +36,7 @@ pub struct Database {
     group_commit: Arc<GroupCommit>,
     elsewhere: Arc<Elsewhere>,
     vacuumed: Arc<Mutex<Option<Instant>>>,
+    turns: Arc<ReadTurns>,
 }
 
 /// Connections by what they are for.
@@ -75,10 +77,17 @@ impl Doubt {
 }
 
 impl Database {
-    pub(crate) fn of(pools: Pools, elsewhere: Elsewhere) -> Self {
+    pub(crate) fn of(pools: Pools, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
         let sync_failed = watch::Sender::new(false);
         let group_commit = Arc::new(GroupCommit::start(Writer { pool: pools.line.clone(), sync_failed: sync_failed.clone() }));
-        Self { pools, sync_failed, group_commit, elsewhere: Arc::new(elsewhere), vacuumed: Arc::default() }
+        Self {
+            pools,
+            sync_failed,
+            group_commit,
+            elsewhere: Arc::new(elsewhere),
+            vacuumed: Arc::default(),
+            turns: Arc::new(ReadTurns::new(reads_of_each)),
+        }
     }
 
     pub(crate) fn readers(&self) -> &DatabaseConnection {
@@ -140,13 +149,11 @@ impl Database {
         }
     }
 
-    /// Begins a transaction in which everything is read as of one moment. SQLite's are so by themselves.
-    pub(crate) async fn begin_snapshot(&self) -> Result<DatabaseTransaction, DbErr> {
-        let readers = self.readers();
-        match readers.get_database_backend() {
-            DbBackend::Postgres => readers.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await,
-            _ => readers.begin().await,
-        }
+    /// A query for a tenant, which begins when it is the tenant's turn; otherwise as [`Database::read`].
+    pub(crate) async fn read_for<T>(&self, tenant: TenantId, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let turn = tokio::time::timeout(SERVER_TIMEOUT, self.turns.take(tenant)).await;
+        let _turn = turn.map_err(|elapsed| StoreError::Busy(elapsed.into()))?;
+        self.read(query).await
     }
 
     /// Gives up on a query that is not answered in time. Where a server was asked, the connection is thrown away.
@@ -157,6 +164,14 @@ impl Database {
         let outcome = tokio::time::timeout(SERVER_TIMEOUT, &mut query).await;
         asked.answered = outcome.is_ok();
         outcome.unwrap_or_else(|elapsed| Err(StoreError::Busy(elapsed.into())))
+    }
+}
+
+/// Begins a transaction in which everything is read as of one moment. SQLite's are so by themselves.
+pub(crate) async fn begin_snapshot(readers: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
+    match readers.get_database_backend() {
+        DbBackend::Postgres => readers.begin_with_config(Some(IsolationLevel::RepeatableRead), Some(AccessMode::ReadOnly)).await,
+        _ => readers.begin().await,
     }
 }
 
@@ -239,6 +254,10 @@ impl Writer {
 
     async fn run<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, committing: &AtomicBool) -> Result<(T, Duration), StoreError> {
         let transaction = self.begin().await.map_err(of_statement)?;
+        // Once more: the flush may have failed while this waited for its turn.
+        if *self.sync_failed.borrow() {
+            return Err(StoreError::Busy("the disk failed, the process ends".into()));
+        }
         let began = Instant::now();
         match work(&transaction, given).await {
             Ok(done) => {

@@ -7,10 +7,11 @@ use calldata_core::tenant::Retention;
 use calldata_core::{Country, DirectoryStore, KeyId, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
+    QueryFilter, QueryOrder,
 };
 
-use crate::database::Work;
+use crate::database::{Work, begin_snapshot};
 use crate::entity::{access_key, directory, tenant};
 use crate::error::{Unreadable, of_statement};
 use crate::{Database, session_deletes};
@@ -18,12 +19,13 @@ use crate::{Database, session_deletes};
 #[async_trait]
 impl DirectoryStore for Database {
     async fn version(&self) -> Result<i64, StoreError> {
-        self.read(version(self.readers())).await
+        // Not behind requests: whoever keeps all readers busy must not keep everybody out.
+        self.read(version(self.probe())).await
     }
 
     async fn contents(&self) -> Result<DirectoryContents, StoreError> {
         self.read(async {
-            let snapshot = self.begin_snapshot().await.map_err(of_statement)?;
+            let snapshot = begin_snapshot(self.probe()).await.map_err(of_statement)?;
             let version = version(&snapshot).await?;
             let tenants = tenant::Entity::find().order_by_asc(tenant::Column::ClientId).all(&snapshot).await.map_err(of_statement)?;
             let keys = access_key::Entity::find().filter(access_key::Column::RevokedAt.is_null()).all(&snapshot);
@@ -52,7 +54,10 @@ impl DirectoryStore for Database {
     async fn update_tenant(&self, changed: &Tenant) -> Result<(), StoreError> {
         let update: Work<_, _> = |transaction, changed| {
             Box::pin(async move {
-                let updated = of_tenant(changed).into_active_model().reset_all().update(transaction).await;
+                // Whoever changes something else must not let in a tenant that was suspended meanwhile.
+                let mut row = of_tenant(changed).into_active_model().reset_all();
+                row.suspended = NotSet;
+                let updated = row.update(transaction).await;
                 updated.map_err(|error| match error {
                     sea_orm::DbErr::RecordNotUpdated => StoreError::NoSuchTenant,
                     error => taken(of_statement(error), "the client id or tenant id"),
@@ -63,24 +68,36 @@ impl DirectoryStore for Database {
         self.writer().transact(changed, update).await
     }
 
+    async fn suspend_tenant(&self, which: TenantId, suspended: bool) -> Result<(), StoreError> {
+        let suspend: Work<(TenantId, bool), ()> = |transaction, (which, suspended)| {
+            Box::pin(async move {
+                set(transaction, *which, Condition::all(), tenant::Column::Suspended, Expr::value(*suspended)).await?;
+                bump(transaction).await
+            })
+        };
+        self.writer().transact(&(which, suspended), suspend).await
+    }
+
+    async fn move_floor(&self, which: TenantId, was: Timestamp, to: Timestamp) -> Result<(), StoreError> {
+        let lift: Work<(TenantId, Timestamp, Timestamp), ()> = |transaction, (which, was, to)| {
+            Box::pin(async move {
+                let unmoved = Condition::all().add(tenant::Column::ExpiredUntil.eq(was.epoch_ms()));
+                match set(transaction, *which, unmoved, tenant::Column::ExpiredUntil, Expr::value(to.epoch_ms())).await {
+                    // Somebody else has moved it since.
+                    Err(StoreError::NoSuchTenant) => Ok(()),
+                    Err(error) => Err(error),
+                    Ok(()) => bump(transaction).await,
+                }
+            })
+        };
+        self.writer().transact(&(which, was, to), lift).await
+    }
+
     async fn delete_tenant(&self, gone: TenantId) -> Result<u64, StoreError> {
         let number = gone.number();
         let writer = self.writer();
         // Suspended first: no instance lets the tenant in while its data goes.
-        let suspend: Work<_, _> = |transaction, number| {
-            Box::pin(async move {
-                let suspend = Query::update()
-                    .table(tenant::Entity)
-                    .value(tenant::Column::Suspended, true)
-                    .and_where(tenant::Column::Id.eq(*number))
-                    .take();
-                if transaction.execute(&suspend).await.map_err(of_statement)?.rows_affected() == 0 {
-                    return Err(StoreError::NoSuchTenant);
-                }
-                bump(transaction).await
-            })
-        };
-        writer.transact(&number, suspend).await?;
+        self.suspend_tenant(gone, true).await?;
         let delete: Work<_, _> = |transaction, number| {
             Box::pin(async move {
                 let keys = access_key::Entity::delete_many().filter(access_key::Column::TenantId.eq(*number));
@@ -179,6 +196,20 @@ impl Database {
 async fn version(connection: &impl ConnectionTrait) -> Result<i64, StoreError> {
     let row = directory::Entity::find_by_id(1).one(connection).await.map_err(of_statement)?;
     row.map(|row| row.version).ok_or_else(|| Unreadable { table: "directory", column: "version" }.into())
+}
+
+/// Sets one property of a tenant that is as it is thought to be.
+async fn set(
+    transaction: &DatabaseTransaction,
+    which: TenantId,
+    as_thought: Condition,
+    column: tenant::Column,
+    value: Expr,
+) -> Result<(), StoreError> {
+    let of_tenant = as_thought.add(tenant::Column::Id.eq(which.number()));
+    let set = Query::update().table(tenant::Entity).value(column, value).cond_where(of_tenant).take();
+    let changed = transaction.execute(&set).await.map_err(of_statement)?.rows_affected();
+    if changed == 0 { Err(StoreError::NoSuchTenant) } else { Ok(()) }
 }
 
 /// Tells every instance that something changed.

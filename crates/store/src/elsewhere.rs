@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use sea_orm::sqlx::Executor;
 use sea_orm::sqlx::postgres::PgListener;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, RuntimeErr, Statement};
 use tokio::sync::Notify;
@@ -16,6 +17,10 @@ const TELL_INTERVAL: Duration = Duration::from_millis(10);
 const LOOK_INTERVAL: Duration = Duration::from_millis(400);
 /// How often to look where somebody does: a word may be lost with its connection.
 const LOOK_INTERVAL_WHILE_LISTENING: Duration = Duration::from_secs(2);
+/// For how long nobody may speak before the listener makes sure that it still hears.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long the server may take for a word.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait before listening anew.
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,9 +84,11 @@ async fn tell(lines: Arc<Lines>, speaker: DatabaseConnection, instance: String) 
         lines.stored.notified().await;
         let word =
             Statement::from_sql_and_values(DbBackend::Postgres, "SELECT pg_notify($1, $2)", [CHANNEL.into(), instance.as_str().into()]);
-        if let Err(error) = speaker.query_one_raw(word).await {
-            // The others look by themselves from time to time.
-            tracing::debug!(error = &error as &dyn std::error::Error, "other instances could not be told");
+        // Where it fails or takes long, the others look by themselves.
+        match tokio::time::timeout(ANSWER_TIMEOUT, speaker.query_one_raw(word)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "other instances could not be told"),
+            Err(_) => tracing::debug!("other instances could not be told in time"),
         }
         tokio::time::sleep(TELL_INTERVAL).await;
     }
@@ -106,10 +113,18 @@ async fn listen_until_it_breaks(lines: &Lines, pool: &DatabaseConnection, instan
     listener.listen(CHANNEL).await.map_err(broken)?;
     lines.listening.store(true, Ordering::Release);
     lines.heard.notify_one();
-    while let Some(word) = listener.try_recv().await.map_err(broken)? {
-        if word.payload() != instance {
-            lines.heard.notify_one();
+    loop {
+        match tokio::time::timeout(QUIET, listener.try_recv()).await {
+            Ok(word) => match word.map_err(broken)? {
+                Some(word) if word.payload() == instance => {}
+                Some(_) => lines.heard.notify_one(),
+                None => return Ok(()),
+            },
+            // Nobody spoke, or nobody can be heard any more.
+            Err(_) => match tokio::time::timeout(ANSWER_TIMEOUT, listener.execute("SELECT 1")).await {
+                Ok(answered) => drop(answered.map_err(broken)?),
+                Err(_) => return Ok(()),
+            },
         }
     }
-    Ok(())
 }

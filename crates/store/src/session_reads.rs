@@ -5,6 +5,7 @@ use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, StoreError, Te
 use sea_orm::{ColumnTrait, Condition, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use crate::Database;
+use crate::database::begin_snapshot;
 use crate::entity::session::{Column, Entity};
 use crate::error::{Unreadable, of_statement};
 use crate::row;
@@ -78,7 +79,7 @@ pub(crate) async fn last_receipts(database: &Database, awaited: &[Awaited]) -> R
 /// Total and page are of one moment, so that they agree with each other.
 pub(crate) async fn history(database: &Database, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
     let Some(wanted) = matching(scope, query) else { return Ok(HistoryPage::default()) };
-    let snapshot = database.begin_snapshot().await.map_err(of_statement)?;
+    let snapshot = begin_snapshot(database.readers()).await.map_err(of_statement)?;
     let matching = Entity::find().filter(wanted);
     let total = matching.clone().count(&snapshot).await.map_err(of_statement)?;
     let rows = if query.offset < total {

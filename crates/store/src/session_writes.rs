@@ -19,6 +19,9 @@ use crate::row;
 /// Rows in one statement; every row binds some twenty values, and engines bound their number.
 const ROWS_PER_STATEMENT: usize = 500;
 
+/// Rows with a savepoint each in one transaction.
+const SAVEPOINTS: usize = 64;
+
 /// Which earlier session a write is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Identity {
@@ -81,8 +84,17 @@ pub(crate) async fn write(writer: &Writer, rows: Vec<Row>) -> Vec<Result<Written
 
 type Outcomes = HashMap<Identity, Result<Written, StoreError>>;
 
-/// One transaction again, in which each row has a savepoint to fall back to.
+/// Transactions again, in which each row has a savepoint to fall back to; a few rows in each, for every savepoint is a question to the
+/// server and an answer.
 async fn apart(writer: &Writer, rows: &[&Row]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for some in rows.chunks(SAVEPOINTS) {
+        outcomes.extend(some_apart(writer, some).await);
+    }
+    outcomes
+}
+
+async fn some_apart(writer: &Writer, rows: &[&Row]) -> Outcomes {
     let one_by_one: Work<[&Row], Outcomes> = |transaction, rows| {
         Box::pin(async move {
             let mut outcomes = Outcomes::new();

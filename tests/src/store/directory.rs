@@ -39,7 +39,7 @@ fn a_tenant_comes_back_as_it_was_created_and_as_it_was_updated() {
             misses_are_absences: true,
             explains_misses: false,
             accepts_key_in_url: false,
-            suspended: true,
+            suspended: false,
             expired_until: after(1),
             created_at: after(2),
         };
@@ -52,12 +52,36 @@ fn a_tenant_comes_back_as_it_was_created_and_as_it_was_updated() {
 fn a_suspended_tenant_is_told_and_can_be_resumed() {
     on_every_engine(async |test| {
         let database = test.database();
-        let mut tenant = created_tenant(database, "c").await;
+        let tenant = created_tenant(database, "c").await;
         for suspended in [true, false] {
-            tenant.suspended = suspended;
-            database.update_tenant(&tenant).await.unwrap();
+            database.suspend_tenant(tenant.id, suspended).await.unwrap();
             assert_eq!(contents(database).await.tenants[0].suspended, suspended);
         }
+        assert!(matches!(database.suspend_tenant(a_tenant("nobody").id, true).await, Err(StoreError::NoSuchTenant)));
+    });
+}
+
+#[test]
+fn a_change_of_something_else_lets_no_suspended_tenant_in() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let read_before = created_tenant(database, "c").await;
+        database.suspend_tenant(read_before.id, true).await.unwrap();
+        database.update_tenant(&Tenant { name: "Another name".into(), ..read_before }).await.unwrap();
+        let tenant = contents(database).await.tenants.remove(0);
+        assert_eq!((tenant.name.as_str(), tenant.suspended), ("Another name", true));
+    });
+}
+
+#[test]
+fn a_floor_is_moved_by_whoever_knows_where_it_is() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        database.move_floor(tenant.id, tenant.expired_until, after(1)).await.unwrap();
+        // Somebody else still believes it to be where it was.
+        database.move_floor(tenant.id, tenant.expired_until, after(2)).await.unwrap();
+        assert_eq!(contents(database).await.tenants[0].expired_until, after(1));
     });
 }
 

@@ -1,11 +1,14 @@
 //! Which session is the answer, and whose.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use calldata_core::port::{HistoryPage, Written};
-use calldata_core::{Details, SessionStore, StoreError};
+use calldata_core::port::{HistoryPage, HistoryQuery, Written};
+use calldata_core::{Clock, Details, SessionStore, StoreError};
 use calldata_testkit::builders::{a_clock, a_post, a_session, a_tenant, an_import, call_id, caller_key, session_id, start};
 use calldata_testkit::engine::on_every_engine;
+use tokio::task::JoinSet;
 
 use super::{all_stored, created_tenant, history_ids, newest, of_call, of_caller, stored};
 
@@ -118,5 +121,35 @@ fn a_bad_row_fails_alone() {
         let mut found = history_ids(database, tenant.scope(start()), &of_caller("110")).await;
         found.sort();
         assert_eq!(found, ["a", "c", "f"]);
+    });
+}
+
+#[test]
+fn one_tenants_flood_of_queries_lets_another_read_between_them() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), a_clock());
+        let (flooding, other) = (created_tenant(database, "flooding").await, created_tenant(database, "other").await);
+        let posts = (0..2_000).map(|number| a_post(&flooding, &format!("s{number}"), &clock, a_session(&format!("s{number}"), "110")));
+        all_stored(database, posts.collect()).await;
+        stored(database, a_post(&other, "s", &clock, a_session("call", "110"))).await;
+        let done = Arc::new(AtomicUsize::new(0));
+        let mut flood = JoinSet::new();
+        for _ in 0..200 {
+            let (database, scope, done) = (database.clone(), flooding.scope(clock.now()), Arc::clone(&done));
+            flood.spawn(async move {
+                let page = HistoryQuery { offset: 1_000, ..of_caller("110") };
+                // Some of them may have to give up; they are not what this is about.
+                let _ = database.history(scope, &page).await;
+                done.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        // Once one has its answer, all of them have asked.
+        while done.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(newest(database, other.scope(clock.now()), "call", "110").await.is_some());
+        let before = done.load(Ordering::Relaxed);
+        assert!(before < 100, "{before} of 200 were answered first");
+        flood.join_all().await;
     });
 }

@@ -52,6 +52,12 @@ impl DirectoryStore for Fake {
     async fn update_tenant(&self, _: &Tenant) -> Result<(), StoreError> {
         unreachable!("a directory only reads")
     }
+    async fn suspend_tenant(&self, _: TenantId, _: bool) -> Result<(), StoreError> {
+        unreachable!("a directory only reads")
+    }
+    async fn move_floor(&self, _: TenantId, _: Timestamp, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!("a directory only reads")
+    }
     async fn delete_tenant(&self, _: TenantId) -> Result<u64, StoreError> {
         unreachable!("a directory only reads")
     }

@@ -37,12 +37,15 @@ fn admin(settings: &Settings, app: &App) -> Result<impl Future<Output = Infallib
             let counted = admin::count().map_err(|error| Failure::because("metrics cannot be counted", &error))?;
             let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
             tracing::info!(%address, "metrics are served");
-            Some((admin::routes(counted, app.readiness()), listener))
+            Some((admin::routes(counted.clone(), app.readiness()), counted, listener))
         }
     };
     Ok(async move {
         match admin {
-            Some((routes, listener)) => server::serve_beside(routes, listener).await,
+            Some((routes, counted, listener)) => tokio::select! {
+                never = server::serve_beside(routes, listener) => never,
+                never = admin::keep(counted) => never,
+            },
             None => std::future::pending().await,
         }
     })

@@ -42,8 +42,11 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
                 if deleted > 0 {
                     wipe(&database).await?;
                 }
+                let lifted = database.move_floor(changed.id, changed.expired_until, NOTHING_EXPIRED).await;
+                lifted.map_err(|error| {
+                    store_failed("the tenant is changed, but older sessions cannot be imported yet; run the command again", &error)
+                })?;
                 changed.expired_until = NOTHING_EXPIRED;
-                save(&database, &changed).await?;
             }
             if changed.default_country != country {
                 sessions.rewrite_callers(&changed).await.map_err(|error| {
@@ -101,7 +104,8 @@ async fn save(database: &Database, tenant: &Tenant) -> Result<(), Failure> {
 
 async fn suspend(database: &Database, client_id: &str, suspended: bool, json: &Json) -> Result<(), Failure> {
     let tenant = Tenant { suspended, ..find_tenant(database, client_id).await? };
-    save(database, &tenant).await?;
+    let done = database.suspend_tenant(tenant.id, suspended).await;
+    done.map_err(|error| store_failed("the tenant cannot be changed", &error))?;
     show(&tenant, json)
 }
 

@@ -162,6 +162,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// How many of a tenant's sessions were first received at this moment or before.
     async fn count_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError>;
 
+    /// When the newest of a tenant's sessions was first received; `None` where there is none.
+    async fn last_arrival(&self, tenant: TenantId) -> Result<Option<Timestamp>, StoreError>;
+
     /// Makes what was deleted unreadable in the store's files, as far as the store can; false where it has to be tried again
     /// later: readers are in the way, or it was done a short while ago.
     async fn wipe_deleted(&self) -> Result<bool, StoreError>;

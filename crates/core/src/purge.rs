@@ -18,6 +18,8 @@ const PAUSE: u32 = 2;
 
 /// A clock that runs ahead of time by more than this has been set, or was wrong, or is now.
 const LEAP: Duration = Duration::from_mins(1);
+/// At the start of a process, a clock that is right rarely finds that nothing has arrived for longer than this.
+const LONG_AGO: Duration = Duration::from_hours(24);
 /// For how long nothing is purged then: what was deleted by a wrong clock does not come back, and this is the time to notice.
 const CAUTION: Duration = Duration::from_hours(1);
 
@@ -77,6 +79,15 @@ impl Purge {
         Ok(deleted)
     }
 
+    /// When the newest session of all was received; `None` where nothing is known.
+    async fn last_arrival(&self, tenants: &[Arc<Tenant>]) -> Option<Timestamp> {
+        let mut last = None;
+        for tenant in tenants {
+            last = last.max(self.store.last_arrival(tenant.id).await.ok().flatten());
+        }
+        last
+    }
+
     /// Purges from time to time, until the task is dropped.
     pub async fn keep(&self, directory: &Directory) {
         // An earlier process may have been stopped between a deletion and the wipe.
@@ -85,10 +96,11 @@ impl Purge {
         let mut caution = Caution::default();
         loop {
             tokio::time::sleep(ROUND_INTERVAL).await;
-            if caution.holds(self.clock.now(), Instant::now()) {
+            let tenants = directory.tenants();
+            let last_arrival = if caution.is_first() { self.last_arrival(&tenants).await } else { None };
+            if caution.holds(self.clock.now(), Instant::now(), last_arrival) {
                 continue;
             }
-            let tenants = directory.tenants();
             match self.run(&tenants).await {
                 Ok(0) => {}
                 Ok(deleted) => {
@@ -129,12 +141,20 @@ struct Caution {
 }
 
 impl Caution {
-    /// Whether nothing should be deleted at present.
-    fn holds(&mut self, now: Timestamp, at: Instant) -> bool {
-        if let Some((last, last_at)) = self.last.replace((now, at))
-            && now.since(last) > at.duration_since(last_at) + LEAP
-        {
-            tracing::warn!(ahead_s = now.since(last).as_secs(), "the clock leapt ahead; nothing is purged for an hour");
+    /// Whether nothing was compared yet.
+    fn is_first(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// Whether nothing should be deleted at present. The first time there is no earlier look to compare with, but the newest session
+    /// of all: a machine that starts with a clock that is ahead finds it to be old.
+    fn holds(&mut self, now: Timestamp, at: Instant, last_arrival: Option<Timestamp>) -> bool {
+        let leapt = match self.last.replace((now, at)) {
+            Some((last, last_at)) => now.since(last) > at.duration_since(last_at) + LEAP,
+            None => last_arrival.is_some_and(|last| now.since(last) > LONG_AGO),
+        };
+        if leapt {
+            tracing::warn!("the clock leapt ahead, or nothing has arrived for long; nothing is purged for an hour");
             self.until = Some(at + CAUTION);
         }
         self.until.is_some_and(|until| at < until)
@@ -149,7 +169,8 @@ mod tests {
     fn after_a_leap_of_the_clock_nothing_is_purged_for_an_hour() {
         let (start, began) = (Timestamp::clamped(1_700_000_000_000), Instant::now());
         let mut caution = Caution::default();
-        let mut holds = |clock_s, real_s| caution.holds(start.plus(Duration::from_secs(clock_s)), began + Duration::from_secs(real_s));
+        let mut holds =
+            |clock_s, real_s| caution.holds(start.plus(Duration::from_secs(clock_s)), began + Duration::from_secs(real_s), Some(start));
         assert!(!holds(0, 0));
         assert!(!holds(10, 10));
         assert!(!holds(79, 20), "a little drift is none");
@@ -158,5 +179,15 @@ mod tests {
         assert!(holds(3_799, 3_629));
         assert!(!holds(3_800, 3_630));
         assert!(!holds(3_000, 3_640), "back is no leap ahead: nothing expires by it");
+    }
+
+    #[test]
+    fn at_the_start_the_newest_session_tells_whether_the_clock_can_be_right() {
+        let (now, at) = (Timestamp::clamped(1_700_000_000_000), Instant::now());
+        let holds = |last_arrival| Caution::default().holds(now, at, last_arrival);
+        assert!(!holds(None));
+        assert!(!holds(Some(now.minus(LONG_AGO))));
+        assert!(!holds(Some(now.plus(LONG_AGO))));
+        assert!(holds(Some(now.minus(LONG_AGO + Duration::from_millis(1)))));
     }
 }

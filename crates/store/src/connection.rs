@@ -275,9 +275,20 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
         let pool = pool.after_connect(|connection, _| {
             Box::pin(async move { sea_orm::sqlx::Executor::execute(connection, DURABLE_COMMIT).await.map(drop) })
         });
-        pool.after_release(move |_, known| {
-            let verdict = if in_doubt.is_about(known.age) { Err(in_doubt_error()) } else { Ok(true) };
-            Box::pin(async move { verdict })
+        pool.after_release(move |connection, known| {
+            let in_doubt = in_doubt.is_about(known.age);
+            Box::pin(async move {
+                if in_doubt {
+                    return Err(in_doubt_error());
+                }
+                // The pool asks as well, and would wait for ever. Where there are many, that costs one of them now and then; where one is
+                // used at a time, it is worth asking first.
+                if connections <= POSTGRES_ONE_AND_SPARES {
+                    let answered = tokio::time::timeout(POSTGRES_PING_TIMEOUT, connection.ping()).await;
+                    answered.unwrap_or_else(|_| Err(in_doubt_error()))?;
+                }
+                Ok(true)
+            })
         })
     });
     let connection = sea_orm::Database::connect(options).await.map_err(OpenError::Unreachable)?;

@@ -124,3 +124,16 @@ pub(crate) async fn count(database: &Database, tenant: TenantId, until: Timestam
     let expired = Entity::find().filter(Column::TenantId.eq(tenant.number())).filter(received_until(until));
     expired.count(database.readers()).await.map_err(of_statement)
 }
+
+/// See [`calldata_core::SessionStore::last_arrival`].
+pub(crate) async fn last_arrival(database: &Database, tenant: TenantId) -> Result<Option<Timestamp>, StoreError> {
+    let newest: Option<Option<i64>> = Entity::find()
+        .select_only()
+        .column_as(Column::ReceivedFirst.max(), "received_first")
+        .filter(Column::TenantId.eq(tenant.number()))
+        .into_tuple()
+        .one(database.readers())
+        .await
+        .map_err(of_statement)?;
+    Ok(newest.flatten().map(Timestamp::clamped))
+}

@@ -44,6 +44,10 @@ impl SessionStore for Database {
         self.read(session_deletes::count(self, tenant, until)).await
     }
 
+    async fn last_arrival(&self, tenant: TenantId) -> Result<Option<Timestamp>, StoreError> {
+        self.read(session_deletes::last_arrival(self, tenant)).await
+    }
+
     async fn wipe_deleted(&self) -> Result<bool, StoreError> {
         Database::wipe_deleted(self).await
     }

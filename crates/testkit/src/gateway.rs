@@ -95,6 +95,11 @@ impl Gateway {
         Account { tenant, key: secret, client: self.client.clone() }
     }
 
+    /// An account of another instance over the same database, at this one.
+    pub fn account(&self, elsewhere: &Account) -> Account {
+        Account { client: self.client.clone(), ..elsewhere.clone() }
+    }
+
     /// A further key of a tenant.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! `purge`: deleting now what has expired, rather than when the server gets to it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use calldata_core::{DirectoryStore, Purge, Tenant};
 use calldata_store::Database;
@@ -10,6 +11,10 @@ use crate::cli::Json;
 use crate::settings::Settings;
 use crate::{Failure, output};
 
+/// How long another process that purges is waited for, and how long between two looks.
+const PATIENCE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_millis(200);
+
 pub(super) async fn run(settings: &Settings, dry_run: bool, json: &Json) -> Result<(), Failure> {
     let (database, _) = open(settings).await?;
     let contents = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
@@ -18,13 +23,31 @@ pub(super) async fn run(settings: &Settings, dry_run: bool, json: &Json) -> Resu
     if dry_run {
         return show(&purge, &tenants, json).await;
     }
-    let deleted =
-        purge.run(&tenants).await.map_err(|error| store_failed("what has expired could not all be deleted; run it again", &error))?;
+    let deleted = all(&purge, &tenants).await?;
     wipe(&database).await?;
     if json.json {
         return output::json(&serde_json::json!({ "deleted": deleted }));
     }
     output::line(&format!("deleted {deleted} expired sessions"))
+}
+
+/// Deletes all that has expired. Where a running server is at it, that one is left to it and waited for.
+async fn all(purge: &Purge, tenants: &[Arc<Tenant>]) -> Result<u64, Failure> {
+    const AGAIN: &str = "what has expired could not all be deleted; run it again";
+    let began = Instant::now();
+    let mut deleted = 0;
+    loop {
+        deleted += purge.run(tenants).await.map_err(|error| store_failed(AGAIN, &error))?;
+        if purge.backlog(tenants).await.map_err(|error| store_failed(AGAIN, &error))?.is_empty() {
+            return Ok(deleted);
+        }
+        if began.elapsed() > PATIENCE {
+            return Err(Failure::new(
+                "not all that has expired is deleted: a running server may be at it, or a clock is ahead; see /readyz",
+            ));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 async fn show(purge: &Purge, tenants: &[Arc<Tenant>], json: &Json) -> Result<(), Failure> {

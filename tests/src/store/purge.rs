@@ -14,7 +14,7 @@ use calldata_testkit::program::eventually;
 
 use super::{all_stored, created_tenant, newest, of_caller, stored};
 
-/// The promise is 50 ms; a slice is cut off after ten, and these machines stall now and then.
+/// The promise is 50 ms; a slice is cut off after five, and these machines stall now and then.
 const LONGEST_HOLD: Duration = Duration::from_millis(50);
 
 fn purge(database: &Database, clock: &Arc<ManualClock>) -> Purge {

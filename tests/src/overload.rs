@@ -12,6 +12,8 @@ use calldata_testkit::client::Answer;
 use calldata_testkit::engine::{TestDatabase, on_every_engine};
 use calldata_testkit::gateway::{Account, Gateway};
 use calldata_testkit::program::eventually;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 async fn gateway(test: &TestDatabase, limits: Limits) -> Gateway {
@@ -101,6 +103,29 @@ fn when_all_room_is_taken_everybody_is_told_that_the_gateway_is_busy() {
             assert_eq!(post.await.unwrap().json()["choice"], "success");
         }
         assert_eq!(accounts[6].get("callid=1&caller=110").await.status, 200);
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn strangers_who_send_no_body_take_no_room() {
+    on_every_engine(async |test| {
+        let gateway = gateway(test, Limits { requests: 3, ..Limits::default() }).await;
+        let account = gateway.a_tenant("c").await;
+        let mut strangers = Vec::new();
+        for path in ["gettoken", "queryRecordHistory"].repeat(6) {
+            let mut stranger = TcpStream::connect(gateway.address).await.unwrap();
+            let head = format!("POST /oifde/rest/api/{path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n");
+            stranger.write_all(head.as_bytes()).await.unwrap();
+            // The gateway asks for the body, or has refused.
+            let mut answered = [0; "HTTP/1.1 100".len()];
+            stranger.read_exact(&mut answered).await.unwrap();
+            strangers.push((stranger, String::from_utf8_lossy(&answered).into_owned()));
+        }
+        for call in 0..6 {
+            assert_eq!(posting(&account, call).await.unwrap().status, 200);
+        }
+        assert!(strangers.iter().all(|(_, answered)| answered == "HTTP/1.1 100"), "{strangers:?}");
         gateway.stop().await;
     });
 }

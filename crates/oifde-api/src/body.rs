@@ -8,16 +8,20 @@ use calldata_http::{BodyError, Limits, read_body};
 
 use crate::codes::Failure;
 
+/// The largest body. Requests are some hundred bytes, and nobody knows yet who sends them.
+const MAX_BODY_BYTES: usize = 64 << 10;
+
 /// The parameters of a request; null and "" count as not given (OIF-Q1), of a name given twice the last counts.
 #[derive(Debug)]
 pub(crate) struct Parameters(Vec<(String, JsonText)>);
 
 impl Parameters {
-    /// Reads the body of a POST (OIF-Q7).
+    /// Reads the body of a POST (OIF-Q7). To be done before a seat is taken: a client that nobody knows decides how long it takes.
     pub(crate) async fn read(request: Request, limits: Limits) -> Result<Self, Failure> {
         if request.method() != Method::POST {
             return Err(Failure::parameter("method", "must be POST"));
         }
+        let limits = Limits { body_bytes: limits.body_bytes.min(MAX_BODY_BYTES), ..limits };
         let body = match read_body(request, limits).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return Err(Failure::parameter("body", "is too large")),

@@ -48,8 +48,8 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
 pub(crate) async fn query_record_history(State(oifde): State<Oifde>, Extension(source): Extension<Source>, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let found = tokio::time::timeout(limits.deadline, async {
-        let seat = oifde.shared.admission.enter(Stay::Working)?;
         let parameters = Parameters::read(request, limits).await?;
+        let seat = oifde.shared.admission.enter(Stay::Working)?;
         // The token is checked before the parameters (OIF-A4).
         let access = authenticate(&oifde, source, &parameters).await?;
         oifde.shared.admission.admit(&seat, access.tenant.id)?;

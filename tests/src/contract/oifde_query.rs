@@ -312,6 +312,22 @@ fn oif_q7_another_method_or_a_body_that_is_no_json_object_is_a_parameter_error()
 }
 
 #[test]
+fn oif_q7_a_body_over_64_kib_is_a_parameter_error() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.a_tenant("c").await;
+        let body = format!(r#"{{"tenantId":"{}","authToken":"{}","callId":"call"}}"#, account.tenant.oifde_id, account.key);
+        let post = async |length: usize| {
+            let padded = body.clone() + &" ".repeat(length - body.len());
+            gateway.client.request("POST", PATH, &[], padded.into_bytes()).await
+        };
+        assert_eq!(post(64 << 10).await.json()["errorCode"], 0);
+        assert!(refused(&post((64 << 10) + 1).await).contains("body is too large"));
+        gateway.stop().await;
+    });
+}
+
+#[test]
 fn oif_q7_who_cannot_be_answered_in_time_is_told_to_come_again() {
     on_every_engine(async |database| {
         let limits = Limits { deadline: Duration::ZERO, ..Limits::default() };

@@ -129,3 +129,28 @@ fn strangers_who_send_no_body_take_no_room() {
         gateway.stop().await;
     });
 }
+
+#[test]
+fn a_post_with_a_wait_counts_among_those_that_work() {
+    on_every_engine(async |test| {
+        let gateway = gateway(test, Limits { requests: 12, ..Limits::default() }).await;
+        let account = gateway.a_tenant("c").await;
+        let held = test.hold_writes().await;
+        let posting = |call: usize| {
+            let (client, path) = (gateway.client.clone(), format!("/api/CallData?clientId=c&code={}&wait=30", account.key));
+            let body = format!(r#"{{"input":{{"callid":"{call}","callerid":"110"}}}}"#).into_bytes();
+            tokio::spawn(async move { client.request("POST", &path, &[], body).await })
+        };
+        let posts: Vec<_> = (0..10).map(posting).collect();
+        // Half of the room, as for any post; more are refused while those wait for the database.
+        eventually("four are refused", Duration::from_secs(2), async || posts.iter().filter(|post| post.is_finished()).count() == 4).await;
+        held.let_go().await;
+        let mut statuses = Vec::new();
+        for post in posts {
+            statuses.push(post.await.unwrap().status);
+        }
+        statuses.sort_unstable();
+        assert_eq!(statuses, [[200; 6].as_slice(), &[429; 4]].concat());
+        gateway.stop().await;
+    });
+}

@@ -16,8 +16,9 @@ pub(crate) async fn front(State(shared): State<Shared>, mut request: Request, ne
     if matches!(method, Method::GET | Method::HEAD | Method::POST) && query.get("parloa-health-check").is_some() {
         return ().into_response();
     }
-    // PAR-P8; a fetch that waits is given the time it asked for on top.
-    let wait = get::wait_of(&query).unwrap_or_default();
+    // PAR-P8; a fetch that waits is given the time it asked for on top. Nothing else has a `wait` (PAR-G11).
+    let fetches = matches!(method, Method::GET | Method::HEAD);
+    let wait = fetches.then(|| get::wait_of(&query)).flatten().unwrap_or_default();
     let deadline = shared.limits.deadline + wait;
     let seat = match shared.admission.enter(if wait.is_zero() { Stay::Working } else { Stay::Waiting }) {
         Ok(seat) => seat,

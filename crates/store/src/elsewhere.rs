@@ -122,7 +122,9 @@ async fn listen_until_it_breaks(lines: &Lines, pool: &DatabaseConnection, instan
             },
             // Nobody spoke, or nobody can be heard any more.
             Err(_) => match tokio::time::timeout(ANSWER_TIMEOUT, listener.execute("SELECT 1")).await {
-                Ok(answered) => drop(answered.map_err(broken)?),
+                Ok(answered) => {
+                    answered.map_err(broken)?;
+                }
                 Err(_) => return Ok(()),
             },
         }

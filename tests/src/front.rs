@@ -14,6 +14,7 @@ mod http2;
 mod origins;
 mod proxies;
 mod slow_clients;
+mod stalled;
 mod stopping;
 mod tls;
 
@@ -32,7 +33,7 @@ async fn gateway(options: Options) -> (Gateway, TestDatabase) {
 
 /// A gateway with less patience than it has, so that the test needs less of it too.
 fn impatient() -> Options {
-    Options { patience: Patience { idle: IDLE, stalled: IDLE }, ..Options::default() }
+    Options { patience: Patience { idle: IDLE, stalled: IDLE, ..Patience::default() }, ..Options::default() }
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {

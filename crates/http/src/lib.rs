@@ -5,6 +5,7 @@
 //! Arrows: core. To add something that every request passes: [`layers`].
 
 pub mod admission;
+pub mod answers;
 pub mod body;
 pub mod health;
 pub mod layers;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 
 pub use admission::{Admission, Refusal, Seat, Stay};
+pub use answers::holding;
 pub use body::{BodyError, read_body};
 pub use lockout::Lockout;
 pub use origins::Origins;

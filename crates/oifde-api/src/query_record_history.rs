@@ -6,7 +6,7 @@ use axum::response::Response;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::zone::Reading;
 use calldata_core::{Access, AuthError, CallerKey, JsonKind, Tenant, TenantName, Timestamp, Zone};
-use calldata_http::{Shared, Source, Stay};
+use calldata_http::{Shared, Source, Stay, holding};
 use serde::Serialize;
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -55,10 +55,10 @@ pub(crate) async fn query_record_history(State(oifde): State<Oifde>, Extension(s
         oifde.shared.admission.admit(&seat, access.tenant.id)?;
         let query = query(&parameters, &access.tenant)?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
-        Ok((page, access))
+        Ok((page, access, seat))
     });
     match found.await.unwrap_or(Err(Failure::Busy)) {
-        Ok((page, access)) => answer(&HistoryResponse::page(page, &access.tenant)),
+        Ok((page, access, seat)) => holding(answer(&HistoryResponse::page(page, &access.tenant)), seat),
         Err(failure) => failure.answer(&HistoryResponse::failure(&failure)),
     }
 }

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use calldata_http::{Shared, Stay};
+use calldata_http::{Shared, Stay, holding};
 
 use crate::get;
 use crate::query::Query;
@@ -28,6 +28,5 @@ pub(crate) async fn front(State(shared): State<Shared>, mut request: Request, ne
     request.extensions_mut().insert(seat.clone());
     // A write that is under way goes on when its request is dropped here (PAR-P8).
     let response = tokio::time::timeout(deadline, next.run(request)).await.unwrap_or_else(|_| speech::busy(&method));
-    drop(seat);
-    response
+    holding(response, seat)
 }

@@ -1,8 +1,9 @@
 //! What goes on on a connection: who waits for whom decides how long it may stay.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,13 +18,15 @@ use tokio::time::Instant;
 pub struct Patience {
     /// How long a connection may be without a request: before the first one, between two, and while a head arrives.
     pub idle: Duration,
-    /// How long a client may take nothing of an answer that is there.
+    /// How long a client may take nothing of an answer that is there, whatever else it does.
     pub stalled: Duration,
+    /// How long a client may take for an answer in all.
+    pub answer: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(10), stalled: Duration::from_secs(15) }
+        Self { idle: Duration::from_secs(10), stalled: Duration::from_secs(15), answer: Duration::from_secs(60) }
     }
 }
 
@@ -41,6 +44,10 @@ pub(super) struct Activity {
     working: AtomicUsize,
     /// Requests whose answers are not out yet.
     open: AtomicUsize,
+    /// Answers that are there and not out, by the numbers of their requests.
+    answers: Mutex<HashMap<usize, Taking>>,
+    /// When bytes of an answer were last written where that tells something, in milliseconds since the connection began: HTTP/1 only.
+    written_ms: AtomicU64,
     /// The client does not take what is written.
     blocked: AtomicBool,
     /// The request, by its number, whose body is not there as a whole. HTTP/1 only: the next head may be read before this one's answer is
@@ -49,6 +56,13 @@ pub(super) struct Activity {
     requests: AtomicUsize,
     /// A request, by its number, that is refused for its head.
     refused: OnceLock<(usize, StatusCode)>,
+}
+
+/// An answer that the client is taking.
+#[derive(Clone, Copy, Debug)]
+struct Taking {
+    since: Instant,
+    last: Instant,
 }
 
 impl Activity {
@@ -60,6 +74,8 @@ impl Activity {
             last_ms: AtomicU64::new(0),
             working: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            answers: Mutex::default(),
+            written_ms: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             arriving: AtomicUsize::new(NONE),
             requests: AtomicUsize::new(0),
@@ -67,13 +83,17 @@ impl Activity {
         }
     }
 
-    /// Until when the client may go on doing nothing; none while it is the gateway that is waited for.
+    /// Until when the client may go on doing nothing; none while it is the gateway that is waited for. Every answer has to be taken: that
+    /// something else moves does not help it.
     pub(super) fn patience_ends(&self) -> Option<Instant> {
-        if self.working.load(Ordering::Acquire) > 0 {
-            return None;
+        let Patience { idle, stalled, answer } = self.patience;
+        let written = self.at(&self.written_ms);
+        let ends = |taking: &Taking| (taking.last.max(written) + stalled).min(taking.since + answer);
+        let first = self.answers().values().map(ends).min();
+        if first.is_some() {
+            return first;
         }
-        let last = self.began + Duration::from_millis(self.last_ms.load(Ordering::Acquire));
-        Some(last + if self.open.load(Ordering::Acquire) > 0 { self.patience.stalled } else { self.patience.idle })
+        (self.working.load(Ordering::Acquire) == 0).then(|| self.at(&self.last_ms) + idle)
     }
 
     /// Nothing is under way, and everything that was answered is out.
@@ -93,8 +113,26 @@ impl Activity {
 
     /// The client was given something.
     pub(super) fn moved(&self) {
+        self.note(&self.last_ms);
+    }
+
+    /// The client takes the bytes of an answer, as far as writing them tells.
+    pub(super) fn wrote(&self) {
+        self.note(&self.last_ms);
+        self.note(&self.written_ms);
+    }
+
+    fn note(&self, moment: &AtomicU64) {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.fetch_max(now, Ordering::AcqRel);
+        moment.fetch_max(now, Ordering::AcqRel);
+    }
+
+    fn at(&self, moment: &AtomicU64) -> Instant {
+        self.began + Duration::from_millis(moment.load(Ordering::Acquire))
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<usize, Taking>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The request of this number, counted from 0, is refused with that status.
@@ -108,7 +146,7 @@ impl Activity {
         let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.working.fetch_add(1, Ordering::AcqRel);
-        (Exchange { activity: Arc::clone(self), number, working: true }, refused)
+        (Exchange { activity: Arc::clone(self), number, answered: None, working: true }, refused)
     }
 }
 
@@ -117,6 +155,8 @@ impl Activity {
 pub(super) struct Exchange {
     activity: Arc<Activity>,
     number: usize,
+    /// When its answer was there.
+    answered: Option<Instant>,
     working: bool,
 }
 
@@ -128,8 +168,17 @@ impl Exchange {
 
     /// The gateway has answered; what it still has to say, it says in this body.
     pub(super) fn answered(mut self, body: Body) -> Answered {
+        self.answered = Some(Instant::now());
+        self.took();
         self.set_working(false);
         Answered { body, exchange: self }
+    }
+
+    /// The client has taken what was there of the answer, and is given more.
+    fn took(&self) {
+        if let Some(since) = self.answered {
+            self.activity.answers().insert(self.number, Taking { since, last: Instant::now() });
+        }
     }
 
     fn set_working(&mut self, working: bool) {
@@ -139,6 +188,7 @@ impl Exchange {
         self.working = working;
         self.activity.moved();
         if working {
+            self.activity.answers().remove(&self.number);
             self.activity.working.fetch_add(1, Ordering::AcqRel);
         } else {
             self.activity.working.fetch_sub(1, Ordering::AcqRel);
@@ -149,6 +199,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.set_working(false);
+        self.activity.answers().remove(&self.number);
         self.activity.moved();
         self.activity.open.fetch_sub(1, Ordering::AcqRel);
     }
@@ -167,6 +218,9 @@ impl http_body::Body for Answered {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if frame.is_ready() {
+            self.exchange.took();
+        }
         self.exchange.set_working(frame.is_pending());
         self.exchange.activity.moved();
         frame

@@ -126,7 +126,7 @@ impl<I> Wire<I> {
     fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.activity.set_blocked(wrote.is_pending());
         if wrote.is_ready() && !matches!(self.state, State::Http2) {
-            self.activity.moved();
+            self.activity.wrote();
         }
         wrote
     }

@@ -229,3 +229,23 @@ fn a_full_disk_of_a_server_is_told_as_such() {
         assert!(database.write(vec![post(&tenant, "s")]).await.pop().unwrap().is_ok());
     });
 }
+
+#[test]
+fn par_p3_a_commit_waits_for_the_disk_on_a_server_that_is_set_otherwise() {
+    on_postgresql(async |test| {
+        let name = test.url();
+        let (_, name) = name.rsplit_once('/').unwrap();
+        test.execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).await;
+        test.execute(
+            "CREATE FUNCTION durable() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'not durable'; END IF;
+                 RETURN NEW;
+             END $$;
+             CREATE TRIGGER durable BEFORE INSERT ON session FOR EACH ROW EXECUTE FUNCTION durable();",
+        )
+        .await;
+        let database = test.open_again().await;
+        let tenant = created_tenant(&database, "c").await;
+        assert!(matches!(database.write(vec![post(&tenant, "s")]).await.pop().unwrap(), Ok(Written::Created(_))));
+    });
+}

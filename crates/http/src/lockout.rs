@@ -49,17 +49,20 @@ impl Default for Lockout {
 impl Lockout {
     /// For how long this source is locked out of this tenant; `None` where it is not.
     pub fn locked_for(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
-        let failures = self.failures.get(&pair(source, tenant))?;
-        let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let locked = failures.locked_until.filter(|until| now < *until)?;
-        note("lockout");
-        Some(locked.since(now))
+        self.lock_left(source, tenant, now).inspect(|_| note("lockout"))
     }
 
     /// The same for whoever brings this secret: one that was right from this source a while ago is not locked out by the failures of
     /// others who share its address. It is checked like any other all the same.
     pub fn locked_for_bearer(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) -> Option<Duration> {
-        self.locked_for(source, tenant, now).filter(|_| !self.right.contains_key(&self.mark(source, tenant, secret)))
+        let left = self.lock_left(source, tenant, now).filter(|_| !self.right.contains_key(&self.mark(source, tenant, secret)));
+        left.inspect(|_| note("lockout"))
+    }
+
+    fn lock_left(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
+        let failures = self.failures.get(&pair(source, tenant))?;
+        let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.locked_until.filter(|until| now < *until).map(|until| until.since(now))
     }
 
     /// Counts a failure.

@@ -236,9 +236,7 @@ impl Writer {
     }
 
     async fn attempt<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<(T, Duration), StoreError> {
-        if *self.sync_failed.borrow() {
-            return Err(StoreError::Busy("the disk failed, the process ends".into()));
-        }
+        self.refuse_after_failed_sync()?;
         let committing = AtomicBool::new(false);
         let outcome = self.in_time(self.run(given, work, &committing), &committing).await;
         if let Err(error) = &outcome {
@@ -255,9 +253,7 @@ impl Writer {
     async fn run<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, committing: &AtomicBool) -> Result<(T, Duration), StoreError> {
         let transaction = self.begin().await.map_err(of_statement)?;
         // Once more: the flush may have failed while this waited for its turn.
-        if *self.sync_failed.borrow() {
-            return Err(StoreError::Busy("the disk failed, the process ends".into()));
-        }
+        self.refuse_after_failed_sync()?;
         let began = Instant::now();
         match work(&transaction, given).await {
             Ok(done) => {
@@ -274,6 +270,10 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    fn refuse_after_failed_sync(&self) -> Result<(), StoreError> {
+        if *self.sync_failed.borrow() { Err(StoreError::Busy("the disk failed, the process ends".into())) } else { Ok(()) }
     }
 
     async fn in_time<T>(&self, attempt: impl Future<Output = Result<T, StoreError>>, committing: &AtomicBool) -> Result<T, StoreError> {

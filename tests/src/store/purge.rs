@@ -14,8 +14,8 @@ use calldata_testkit::program::eventually;
 
 use super::{all_stored, created_tenant, newest, of_caller, stored};
 
-/// The promise is 50 ms; a slice is cut off after five, and these machines stall now and then.
-const LONGEST_HOLD: Duration = Duration::from_millis(50);
+/// A slice is cut off after 5 ms; then comes its commit, which a disk may stall now and then.
+const LONG_HOLD: Duration = Duration::from_millis(50);
 
 fn purge(database: &Database, clock: &Arc<ManualClock>) -> Purge {
     Purge::new(Arc::new(database.clone()), clock.clone())
@@ -51,7 +51,7 @@ fn par_g10_what_has_expired_is_deleted_and_nothing_else() {
 }
 
 #[test]
-fn par_g10_a_slice_holds_others_up_for_no_longer_than_promised_even_where_sessions_are_large() {
+fn par_g10_nine_slices_of_ten_hold_others_up_for_50_ms_at_most_even_where_sessions_are_large() {
     on_every_engine(async |test| {
         let (database, clock) = (test.database(), Arc::new(a_clock()));
         let tenant = Arc::new(created_tenant(database, "c").await);
@@ -75,7 +75,8 @@ fn par_g10_a_slice_holds_others_up_for_no_longer_than_promised_even_where_sessio
         let (median, longest) = (held[held.len() / 2], held[held.len() - 1]);
         println!("purge of 4 060 sessions: {slices} slices, held for {median:?} (median), {longest:?} (longest)");
         assert!(slices > 1, "{slices}");
-        assert!(median <= LONGEST_HOLD, "{median:?}");
+        let most = held[held.len() * 9 / 10];
+        assert!(most <= LONG_HOLD, "{most:?}");
     });
 }
 

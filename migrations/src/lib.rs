@@ -9,6 +9,7 @@ use sea_orm_migration::sea_orm::DbBackend;
 mod m20261120_000001_directory;
 mod m20261120_000002_session;
 mod m20261121_000001_session_by_receipt;
+mod m20261121_000002_last_receipt;
 
 /// All changes in their order.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ impl MigratorTrait for Migrations {
             Box::new(m20261120_000001_directory::Change),
             Box::new(m20261120_000002_session::Change),
             Box::new(m20261121_000001_session_by_receipt::Change),
+            Box::new(m20261121_000002_last_receipt::Change),
         ]
     }
 }

@@ -12,6 +12,7 @@ mod group_commit;
 mod history;
 mod imports;
 mod lookup;
+mod memory;
 mod migrations;
 mod purge;
 mod replay;

@@ -49,6 +49,11 @@ impl ManualClock {
         let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
         self.0.fetch_add(span_ms, Ordering::AcqRel);
     }
+
+    /// Shows another moment, be it an earlier one.
+    pub fn set(&self, moment: Timestamp) {
+        self.0.store(moment.epoch_ms(), Ordering::Release);
+    }
 }
 
 impl Clock for ManualClock {
@@ -75,5 +80,7 @@ mod tests {
         let clock = ManualClock::at(Timestamp::clamped(1_000));
         clock.advance(Duration::from_millis(500));
         assert_eq!(clock.now(), Timestamp::clamped(1_500));
+        clock.set(Timestamp::clamped(7));
+        assert_eq!(clock.now(), Timestamp::clamped(7));
     }
 }

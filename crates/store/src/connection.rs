@@ -16,12 +16,12 @@ use crate::database::{Database, Doubt, Pool, Pools};
 use crate::elsewhere::Elsewhere;
 
 /// How long a request waits for a connection to a file, which is to say for its turn.
-const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long for one to a server, making it included. An attempt that was begun while the network was gone is lost, and stands in the way
 /// of the next one for so long.
 const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long a writer waits for another process to finish its write.
-const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.
 const SQLITE_KEEPER_TIMEOUT: Duration = Duration::from_millis(40);
 const SQLITE_READERS: u32 = 8;
@@ -74,6 +74,9 @@ pub enum OpenError {
     /// The database does not answer.
     #[error("the database cannot be reached")]
     Unreachable(#[source] DbErr),
+    /// The system gives no thread.
+    #[error("no thread can be started")]
+    NoThread(#[source] io::Error),
     /// The engine does not keep a promise that it was asked to.
     #[error("the database engine has {setting} = {found}, needed is {needed}")]
     Setting {
@@ -150,20 +153,21 @@ impl Database {
         let readers = sqlite(path, SQLITE_READERS, SQLITE_BUSY_TIMEOUT).await?;
         let keeper = sqlite(path, 1, SQLITE_KEEPER_TIMEOUT).await?;
         let probe = sqlite(path, 1, SQLITE_BUSY_TIMEOUT).await?;
-        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, probe, keeper }, Elsewhere::silent(), half(SQLITE_READERS)))
+        let pools = Pools { writers: writer, readers, probe, keeper };
+        Self::in_file(pools, path, half(SQLITE_READERS)).map_err(OpenError::NoThread)
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
         let pool = postgres(url, POSTGRES_CONNECTIONS, POSTGRES_STATEMENT_TIMEOUT).await?;
         let alone = async || postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_STATEMENT_TIMEOUT).await;
         let pools = Pools {
-            line: alone().await?,
             writers: pool.clone(),
             readers: pool.clone(),
             probe: alone().await?,
             keeper: postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_UPKEEP_TIMEOUT).await?,
         };
-        Ok(Self::of(pools, Elsewhere::on_server(pool.connection, alone().await?.connection), half(POSTGRES_CONNECTIONS)))
+        let elsewhere = Elsewhere::on_server(pool.connection, alone().await?.connection);
+        Ok(Self::on_server(pools, alone().await?, elsewhere, half(POSTGRES_CONNECTIONS)))
     }
 }
 

@@ -1,22 +1,31 @@
 //! An open database: who writes, who reads, and what happens when either fails.
 
+use std::fmt;
+use std::io;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use calldata_core::{StoreError, TenantId};
+use calldata_core::{CallId, CallerKey, Scope, StoreError, TenantId};
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use crate::connection::SQLITE_ACQUIRE_TIMEOUT;
 use crate::elsewhere::Elsewhere;
 use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
 use crate::group_commit::GroupCommit;
+use crate::memory::{Change, Memory};
 use crate::read_turns::ReadTurns;
+use crate::sqlite::history::Histories;
+use crate::sqlite::lookups::Lookups;
+use crate::sqlite::readers::Readers;
+use crate::sqlite::writer::FileWriter;
 use crate::upkeep::VACUUM_INTERVAL;
 
 /// How often a transaction that lost a conflict with another one is made again.
@@ -28,10 +37,18 @@ const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A query that was given up after this time may have hung.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 
+/// What each thread that reads keeps of the file.
+const LOOKUP_CACHE_KIB: i64 = 8 << 10;
+const HISTORY_CACHE_KIB: i64 = 4 << 10;
+
+/// How often memory is looked through for what has been there for long.
+const DROP_OLD_INTERVAL: Duration = Duration::from_secs(30);
+
 /// An open database. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Database {
     pools: Pools,
+    file: Option<InFile>,
     sync_failed: watch::Sender<bool>,
     group_commit: Arc<GroupCommit>,
     elsewhere: Arc<Elsewhere>,
@@ -39,12 +56,28 @@ pub struct Database {
     turns: Arc<ReadTurns>,
 }
 
+/// Whoever writes into the file holds it. The engine has a lock of its own, for which one waits by looking again and again.
+pub(crate) type Pen = Arc<tokio::sync::Mutex<()>>;
+
+/// What a database in a file has and one on a server has not.
+#[derive(Clone)]
+pub(crate) struct InFile {
+    pub(crate) pen: Pen,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) lookups: Arc<Lookups>,
+    pub(crate) histories: Arc<Histories>,
+}
+
+impl fmt::Debug for InFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InFile")
+    }
+}
+
 /// Connections by what they are for.
 #[derive(Clone, Debug)]
 pub(crate) struct Pools {
-    /// The one connection of the group commit.
-    pub(crate) line: Pool,
-    /// For everything else that writes; SQLite knows one writer, so it is the same one there.
+    /// For everything that writes beside the group commit.
     pub(crate) writers: Pool,
     /// For everything that only reads.
     pub(crate) readers: Pool,
@@ -77,13 +110,47 @@ impl Doubt {
 }
 
 impl Database {
-    pub(crate) fn of(pools: Pools, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
+    pub(crate) fn on_server(pools: Pools, line: Pool, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
         let sync_failed = watch::Sender::new(false);
-        let group_commit = Arc::new(GroupCommit::start(Writer { pool: pools.line.clone(), sync_failed: sync_failed.clone() }));
+        let group_commit = GroupCommit::to_server(Writer { pool: line, file: None, sync_failed: sync_failed.clone() });
+        Self::of(pools, group_commit, None, sync_failed, elsewhere, reads_of_each)
+    }
+
+    pub(crate) fn in_file(pools: Pools, file: &Path, reads_of_each: usize) -> io::Result<Self> {
+        let sync_failed = watch::Sender::new(false);
+        let pen = Arc::new(tokio::sync::Mutex::new(()));
+        let memory = Arc::new(Memory::of(file));
+        let kept = Arc::downgrade(&memory);
+        tokio::spawn(async move {
+            while let Some(memory) = kept.upgrade() {
+                memory.drop_old();
+                drop(memory);
+                tokio::time::sleep(DROP_OLD_INTERVAL).await;
+            }
+        });
+        let group_commit = {
+            let (file, pen, sync_failed, memory) = (file.to_owned(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory));
+            GroupCommit::to_file(move || FileWriter::new(file.clone(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory)))?
+        };
+        let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
+        let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory));
+        let in_file = InFile { pen, memory, lookups: Arc::new(lookups), histories: Arc::new(histories) };
+        Ok(Self::of(pools, group_commit, Some(in_file), sync_failed, Elsewhere::silent(), reads_of_each))
+    }
+
+    fn of(
+        pools: Pools,
+        group_commit: GroupCommit,
+        file: Option<InFile>,
+        sync_failed: watch::Sender<bool>,
+        elsewhere: Elsewhere,
+        reads_of_each: usize,
+    ) -> Self {
         Self {
             pools,
+            file,
             sync_failed,
-            group_commit,
+            group_commit: Arc::new(group_commit),
             elsewhere: Arc::new(elsewhere),
             vacuumed: Arc::default(),
             turns: Arc::new(ReadTurns::new(reads_of_each)),
@@ -97,6 +164,11 @@ impl Database {
     /// Whether the database is a server that several machines may share.
     pub(crate) fn is_server(&self) -> bool {
         self.readers().get_database_backend() == DbBackend::Postgres
+    }
+
+    /// What a database in a file has; `None` on a server.
+    pub(crate) fn file(&self) -> Option<&InFile> {
+        self.file.as_ref()
     }
 
     /// A connection that requests do not use.
@@ -130,7 +202,17 @@ impl Database {
 
     /// What writes in transactions of their own, beside the group commit.
     pub(crate) fn writer(&self) -> Writer {
-        Writer { pool: self.pools.writers.clone(), sync_failed: self.sync_failed.clone() }
+        Writer { pool: self.pools.writers.clone(), file: self.file.clone(), sync_failed: self.sync_failed.clone() }
+    }
+
+    /// Whether the newest session of that call and caller is answered from memory; see [`crate::memory`].
+    pub fn remembers(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> bool {
+        self.file().is_some_and(|file| file.memory.newest(scope, call, caller).is_some())
+    }
+
+    /// Whether the number of that caller's sessions is known without counting them.
+    pub fn remembers_total(&self, scope: Scope, caller: &CallerKey) -> bool {
+        self.file().is_some_and(|file| file.memory.mark().is_some_and(|mark| file.memory.total(mark, scope, caller).is_some()))
     }
 
     /// Completes when the disk failed to make something durable that was handed to it. What it holds then is known to nobody: the
@@ -151,7 +233,7 @@ impl Database {
 
     /// A query for a tenant, which begins when it is the tenant's turn; otherwise as [`Database::read`].
     pub(crate) async fn read_for<T>(&self, tenant: TenantId, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        let turn = tokio::time::timeout(SERVER_TIMEOUT, self.turns.take(tenant)).await;
+        let turn = timeout(SERVER_TIMEOUT, self.turns.take(tenant)).await;
         let _turn = turn.map_err(|elapsed| StoreError::Busy(elapsed.into()))?;
         self.read(query).await
     }
@@ -161,7 +243,7 @@ impl Database {
         let mut query = pin!(query);
         // Declared after the query and so dropped before it, which is when its connection comes back.
         let mut asked = Asked { pool: &self.pools.readers, at: Instant::now(), answered: false };
-        let outcome = tokio::time::timeout(SERVER_TIMEOUT, &mut query).await;
+        let outcome = timeout(SERVER_TIMEOUT, &mut query).await;
         asked.answered = outcome.is_ok();
         outcome.unwrap_or_else(|elapsed| Err(StoreError::Busy(elapsed.into())))
     }
@@ -194,30 +276,38 @@ impl Drop for Asked<'_> {
 
 /// What is done in a transaction, with what it is given; it may be done more than once.
 pub(crate) type Work<D, T> = for<'t> fn(&'t DatabaseTransaction, &'t D) -> Working<'t, T>;
+/// What it changes of sessions that may be in memory.
+pub(crate) type Changes<T> = fn(&T) -> Option<Change<'static>>;
 pub(crate) type Working<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>;
 
 /// Writes in transactions.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     pool: Pool,
+    file: Option<InFile>,
     sync_failed: watch::Sender<bool>,
 }
 
 impl Writer {
     /// Does `work` with what is `given` in a transaction; again where it lost a conflict with another one. On SQLite the transaction takes the write lock
-    /// at once: one that took it later could not wait for it.
+    /// at once: one that took it later could not wait for it. Changes no session.
     ///
     /// # Errors
     /// Those of the work; [`StoreError::Unconfirmed`] where the transaction may have been committed.
     pub(crate) async fn transact<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<T, StoreError> {
-        self.transact_timed(given, work).await.map(|(done, _)| done)
+        self.transact_on_sessions(given, work, |_| None).await.map(|(done, _)| done)
     }
 
-    /// The same, with how long others had to wait for it.
-    pub(crate) async fn transact_timed<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<(T, Duration), StoreError> {
+    /// The same, of what changes sessions as `changes` says; with how long others had to wait for it.
+    pub(crate) async fn transact_on_sessions<D: Sync + ?Sized, T>(
+        &self,
+        given: &D,
+        work: Work<D, T>,
+        changes: Changes<T>,
+    ) -> Result<(T, Duration), StoreError> {
         let mut retries = 0;
         loop {
-            match self.attempt(given, work).await {
+            match self.attempt(given, work, changes).await {
                 Err(error) if is_conflict(&error) && retries < MAX_RETRIES => {
                     let pause = FIRST_PAUSE * 2_u32.pow(retries);
                     tokio::time::sleep(pause.mul_f64(rand::random())).await;
@@ -235,10 +325,10 @@ impl Writer {
         self.pool.connection.begin_with_options(options).await
     }
 
-    async fn attempt<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>) -> Result<(T, Duration), StoreError> {
+    async fn attempt<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, changes: Changes<T>) -> Result<(T, Duration), StoreError> {
         self.refuse_after_failed_sync()?;
         let committing = AtomicBool::new(false);
-        let outcome = self.in_time(self.run(given, work, &committing), &committing).await;
+        let outcome = self.in_time(self.run(given, work, changes, &committing), &committing).await;
         if let Err(error) = &outcome {
             if is_failed_sync(error) {
                 self.sync_failed.send_replace(true);
@@ -250,15 +340,29 @@ impl Writer {
         outcome
     }
 
-    async fn run<D: Sync + ?Sized, T>(&self, given: &D, work: Work<D, T>, committing: &AtomicBool) -> Result<(T, Duration), StoreError> {
+    async fn run<D: Sync + ?Sized, T>(
+        &self,
+        given: &D,
+        work: Work<D, T>,
+        changes: Changes<T>,
+        committing: &AtomicBool,
+    ) -> Result<(T, Duration), StoreError> {
+        let _pen = match &self.file {
+            Some(file) => Some(timeout(SQLITE_ACQUIRE_TIMEOUT, file.pen.lock()).await.map_err(|elapsed| StoreError::Busy(elapsed.into()))?),
+            None => None,
+        };
         let transaction = self.begin().await.map_err(of_statement)?;
         // Once more: the flush may have failed while this waited for its turn.
         self.refuse_after_failed_sync()?;
         let began = Instant::now();
+        let before = self.file.as_ref().and_then(|file| file.memory.mark());
         match work(&transaction, given).await {
             Ok(done) => {
                 committing.store(true, Ordering::Release);
                 transaction.commit().await.map_err(of_commit)?;
+                if let Some(file) = &self.file {
+                    file.memory.committed(before, changes(&done).into_iter());
+                }
                 Ok((done, began.elapsed()))
             }
             Err(error) => {
@@ -281,7 +385,7 @@ impl Writer {
             return attempt.await;
         }
         let mut attempt = pin!(attempt);
-        match tokio::time::timeout(SERVER_TIMEOUT, &mut attempt).await {
+        match timeout(SERVER_TIMEOUT, &mut attempt).await {
             Ok(outcome) => outcome,
             Err(elapsed) => {
                 // Before the attempt is dropped and its connection comes back.

@@ -1,6 +1,7 @@
 //! From the database's errors to the port's.
 
 use calldata_core::StoreError;
+use rusqlite::ffi::{SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE};
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, SqlErr, SqlxError};
 
 /// A stored value that is not what it should be.
@@ -40,6 +41,29 @@ pub(crate) fn of_commit(error: DbErr) -> StoreError {
     }
 }
 
+/// The same of a statement of our own on a file.
+pub(crate) fn of_file_statement(error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error().map(|failure| failure.extended_code) {
+        Some(SQLITE_CONSTRAINT_UNIQUE | SQLITE_CONSTRAINT_PRIMARYKEY) => return StoreError::Taken("the name"),
+        Some(SQLITE_CONSTRAINT_FOREIGNKEY) => return StoreError::NoSuchTenant,
+        _ => {}
+    }
+    match kind_of_file_error(&error) {
+        Kind::NoRoom => StoreError::NoRoom(error.into()),
+        Kind::Conflict | Kind::Passing | Kind::Transport | Kind::FailedSync => StoreError::Busy(error.into()),
+        Kind::Lasting => StoreError::Failed(error.into()),
+    }
+}
+
+/// The same of a COMMIT of our own on a file.
+pub(crate) fn of_file_commit(error: rusqlite::Error) -> StoreError {
+    match kind_of_file_error(&error) {
+        Kind::NoRoom => StoreError::NoRoom(error.into()),
+        Kind::Conflict => StoreError::Busy(error.into()),
+        Kind::Passing | Kind::Transport | Kind::FailedSync | Kind::Lasting => StoreError::Unconfirmed(error.into()),
+    }
+}
+
 /// Whether a transaction lost against another one and can simply be made again.
 pub(crate) fn is_conflict(error: &StoreError) -> bool {
     kind_of_cause(error) == Some(Kind::Conflict)
@@ -58,7 +82,8 @@ pub(crate) fn is_failed_sync(error: &StoreError) -> bool {
 fn kind_of_cause(error: &StoreError) -> Option<Kind> {
     match error {
         StoreError::Busy(cause) | StoreError::NoRoom(cause) | StoreError::Unconfirmed(cause) | StoreError::Failed(cause) => {
-            cause.downcast_ref::<DbErr>().map(kind)
+            let of_file = || cause.downcast_ref::<rusqlite::Error>().map(kind_of_file_error);
+            cause.downcast_ref::<DbErr>().map(kind).or_else(of_file)
         }
         StoreError::Taken(_) | StoreError::NoSuchTenant => None,
     }
@@ -93,6 +118,10 @@ fn kind(error: &DbErr) -> Kind {
         },
         _ => Kind::Lasting,
     }
+}
+
+fn kind_of_file_error(error: &rusqlite::Error) -> Kind {
+    error.sqlite_error().and_then(|failure| u32::try_from(failure.extended_code).ok()).map_or(Kind::Lasting, kind_of_sqlite)
 }
 
 fn kind_of_code(code: &str) -> Kind {

@@ -1,15 +1,20 @@
 //! One commit for all writes that wait: each gets its own answer, and none waits for company.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use calldata_core::port::{Write, Written};
 use calldata_core::{StoreError, TenantId};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::database::Writer;
 use crate::session_writes::{self, Row};
+use crate::sqlite::writer::FileWriter;
 use crate::write_queue::{Bounds, Load, WriteQueue};
 
 /// What may wait. A bot gives up after four seconds, so a longer queue would only hold what nobody waits for.
@@ -50,9 +55,27 @@ impl Load for Job {
     }
 }
 
+/// Stores rows in one commit.
+trait Commit: Send {
+    /// The results are in the order of the rows.
+    fn commit(&mut self, rows: Vec<Row>) -> impl Future<Output = Results> + Send;
+}
+
+impl Commit for Writer {
+    async fn commit(&mut self, rows: Vec<Row>) -> Results {
+        session_writes::write(self, rows).await
+    }
+}
+
+impl Commit for FileWriter {
+    async fn commit(&mut self, rows: Vec<Row>) -> Results {
+        self.write(rows).await
+    }
+}
+
 impl GroupCommit {
-    /// Starts the task that commits; it ends when this is dropped and nothing waits any more.
-    pub(crate) fn start(writer: Writer) -> Self {
+    /// Starts the task that commits to a server; it ends when this is dropped and nothing waits any more.
+    pub(crate) fn to_server(writer: Writer) -> Self {
         let queue = Arc::new(WriteQueue::new(QUEUE));
         let waiting = Arc::clone(&queue);
         tokio::spawn(async move {
@@ -65,6 +88,23 @@ impl GroupCommit {
             }
         });
         Self { queue }
+    }
+
+    /// The same to a file, on a thread of its own: whoever calls SQLite waits for the disk.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub(crate) fn to_file(writer: impl Fn() -> FileWriter + Send + 'static) -> io::Result<Self> {
+        let queue = Arc::new(WriteQueue::new(QUEUE));
+        let waiting = Arc::clone(&queue);
+        let handle = Handle::current();
+        thread::Builder::new().name("group-commit".into()).spawn(move || {
+            let commit = || handle.block_on(commit_all(Arc::clone(&waiting), writer()));
+            while catch_unwind(AssertUnwindSafe(commit)).is_err() {
+                tracing::error!("the group commit failed and begins anew");
+            }
+        })?;
+        Ok(Self { queue })
     }
 
     /// Has writes committed together with what else waits; refused at once where too much waits already. Nobody who stops waiting for
@@ -99,7 +139,7 @@ fn note_depth(queue: &WriteQueue<Job>) {
     metrics::gauge!("calldata_write_queue_rows").set(f64::from(u32::try_from(queue.rows()).unwrap_or(u32::MAX)));
 }
 
-async fn commit_all(queue: Arc<WriteQueue<Job>>, writer: Writer) {
+async fn commit_all(queue: Arc<WriteQueue<Job>>, mut writer: impl Commit) {
     while let Some(jobs) = queue.take(COMMIT).await {
         note_depth(&queue);
         let (jobs, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.since.elapsed() < PATIENCE);
@@ -108,12 +148,12 @@ async fn commit_all(queue: Arc<WriteQueue<Job>>, writer: Writer) {
             let _ = job.reply.send(refused(job.rows.len(), "the write waited too long"));
         }
         if !jobs.is_empty() {
-            commit(&writer, jobs).await;
+            commit(&mut writer, jobs).await;
         }
     }
 }
 
-async fn commit(writer: &Writer, jobs: Vec<Job>) {
+async fn commit(writer: &mut impl Commit, jobs: Vec<Job>) {
     let began = Instant::now();
     let mut replies = Vec::with_capacity(jobs.len());
     let mut rows = Vec::new();
@@ -122,7 +162,7 @@ async fn commit(writer: &Writer, jobs: Vec<Job>) {
         rows.extend(job.rows);
     }
     metrics::histogram!("calldata_commit_rows").record(f64::from(u32::try_from(rows.len()).unwrap_or(u32::MAX)));
-    let mut results = session_writes::write(writer, rows).await.into_iter();
+    let mut results = writer.commit(rows).await.into_iter();
     metrics::histogram!("calldata_commit_seconds").record(began.elapsed());
     for (count, reply) in replies {
         let _ = reply.send(results.by_ref().take(count).collect());

@@ -14,6 +14,7 @@ mod elsewhere;
 mod entity;
 mod error;
 mod group_commit;
+mod memory;
 mod migration;
 mod read_turns;
 mod row;
@@ -22,6 +23,7 @@ mod session_deletes;
 mod session_reads;
 mod session_store;
 mod session_writes;
+mod sqlite;
 mod upkeep;
 mod write_queue;
 

@@ -17,6 +17,7 @@ use crate::directory_store::to_tenant;
 use crate::entity::session::{Column, Entity};
 use crate::entity::tenant;
 use crate::error::of_statement;
+use crate::memory::Change;
 use crate::upkeep::SERVER_NOW_MS;
 
 /// Held on PostgreSQL while a slice is deleted, so that one instance purges at a time. An arbitrary number.
@@ -36,7 +37,8 @@ pub(crate) fn received_until(until: Timestamp) -> Condition {
 /// Returns after a pause, in which others write.
 pub(crate) async fn delete_some(writer: &Writer, tenant: TenantId, which: Condition) -> Result<u64, StoreError> {
     let delete: Work<(TenantId, Condition), u64> = |transaction, (tenant, which)| Box::pin(slice(transaction, *tenant, which));
-    let (deleted, held) = writer.transact_timed(&(tenant, which), delete).await?;
+    let changes = |deleted: &u64| (*deleted > 0).then_some(Change::Anything);
+    let (deleted, held) = writer.transact_on_sessions(&(tenant, which), delete, changes).await?;
     if deleted > 0 {
         tokio::time::sleep(held).await;
     }
@@ -66,17 +68,20 @@ async fn slice(transaction: &DatabaseTransaction, tenant: TenantId, which: &Cond
 
 /// See [`calldata_core::SessionStore::purge`].
 pub(crate) async fn purge(writer: &Writer, tenant: TenantId, now: Timestamp) -> Result<Option<Slice>, StoreError> {
-    let purge: Work<(TenantId, Timestamp), Option<u64>> = |transaction, (tenant, now)| {
+    let purge: Work<(TenantId, Timestamp), Option<(u64, Timestamp)>> = |transaction, (tenant, now)| {
         Box::pin(async move {
             let Some(now) = may_purge(transaction, *now).await? else { return Ok(None) };
             // Held as it is until the slice is done: what a longer retention lets in must not be deleted by the shorter one.
             let stored = tenant::Entity::find_by_id(tenant.number()).lock_shared().one(transaction).await.map_err(of_statement)?;
-            let Some(stored) = stored.map(to_tenant).transpose()? else { return Ok(Some(0)) };
-            slice(transaction, *tenant, &received_until(stored.horizon(now))).await.map(Some)
+            let Some(stored) = stored.map(to_tenant).transpose()? else { return Ok(Some((0, now))) };
+            let until = stored.horizon(now);
+            slice(transaction, *tenant, &received_until(until)).await.map(|deleted| Some((deleted, until)))
         })
     };
-    let (deleted, held) = writer.transact_timed(&(tenant, now), purge).await?;
-    Ok(deleted.map(|deleted| Slice { deleted, held }))
+    let changes =
+        |purged: &Option<(u64, Timestamp)>| purged.filter(|(deleted, _)| *deleted > 0).map(|(_, until)| Change::Deleted(until.epoch_ms()));
+    let (purged, held) = writer.transact_on_sessions(&(tenant, now), purge, changes).await?;
+    Ok(purged.map(|(deleted, _)| Slice { deleted, held }))
 }
 
 /// The oldest sessions that one statement may delete, at least one.

@@ -17,11 +17,17 @@ impl SessionStore for Database {
     }
 
     async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
-        self.read_for(scope.tenant(), session_reads::newest(self, scope, call, caller)).await
+        match self.file() {
+            Some(file) => file.lookups.newest(scope, call, caller).await,
+            None => self.read_for(scope.tenant(), session_reads::newest(self, scope, call, caller)).await,
+        }
     }
 
     async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
-        self.read_for(scope.tenant(), session_reads::has_call(self, scope, call)).await
+        match self.file() {
+            Some(file) => file.lookups.has_call(scope, call).await,
+            None => self.read_for(scope.tenant(), session_reads::has_call(self, scope, call)).await,
+        }
     }
 
     async fn last_receipts(&self, awaited: &[Awaited]) -> Result<Vec<(Awaited, Timestamp)>, StoreError> {
@@ -29,7 +35,10 @@ impl SessionStore for Database {
     }
 
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.read_for(scope.tenant(), session_reads::history(self, scope, query)).await
+        match self.file() {
+            Some(file) => file.histories.page(scope, query).await,
+            None => self.read_for(scope.tenant(), session_reads::history(self, scope, query)).await,
+        }
     }
 
     async fn delete_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {

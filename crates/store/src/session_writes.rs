@@ -14,6 +14,7 @@ use sea_orm::{
 use crate::database::{Work, Writer};
 use crate::entity::session::{Column, Entity, Model};
 use crate::error::{Unreadable, of_statement};
+use crate::memory::Change;
 use crate::row;
 
 /// Rows in one statement; every row binds some twenty values, and engines bound their number.
@@ -24,7 +25,7 @@ const SAVEPOINTS: usize = 64;
 
 /// Which earlier session a write is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Identity {
+pub(crate) enum Identity {
     Digest(TenantId, [u8; 16]),
     Id(TenantId, SessionId),
 }
@@ -33,10 +34,10 @@ enum Identity {
 #[derive(Debug)]
 pub(crate) struct Row {
     identity: Identity,
-    id: SessionId,
-    scope: Scope,
-    start_told: bool,
-    model: Model,
+    pub(crate) id: SessionId,
+    pub(crate) scope: Scope,
+    pub(crate) start_told: bool,
+    pub(crate) model: Model,
 }
 
 impl From<Write> for Row {
@@ -52,6 +53,10 @@ impl From<Write> for Row {
 }
 
 impl Row {
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// About how much text it holds.
     pub(crate) fn bytes(&self) -> usize {
         let Model { call_id, caller, fields, content, conversation, turns, answers, details, .. } = &self.model;
@@ -136,7 +141,7 @@ fn answers(identities: Vec<Identity>, outcomes: &Outcomes) -> Vec<Result<Written
 }
 
 /// The same error for another write that it befell.
-fn shared(error: &StoreError) -> StoreError {
+pub(crate) fn shared(error: &StoreError) -> StoreError {
     let cause = || format!("{}", std::error::Error::source(error).unwrap_or(error)).into();
     match error {
         StoreError::Busy(_) => StoreError::Busy(cause()),
@@ -293,5 +298,5 @@ pub(crate) async fn set_caller_keys(writer: &Writer, tenant: TenantId, keys: Vec
             Ok(())
         })
     };
-    writer.transact(&(tenant, keys), set).await
+    writer.transact_on_sessions(&(tenant, keys), set, |()| Some(Change::Anything)).await.map(|((), _)| ())
 }

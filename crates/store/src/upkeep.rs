@@ -50,7 +50,16 @@ impl Database {
 
     async fn checkpoint(&self, mode: &str) -> Result<bool, DbErr> {
         let statement = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA wal_checkpoint({mode})"));
+        let file = self.file();
+        let _pen = match file {
+            Some(file) if mode == "TRUNCATE" => Some(file.pen.lock().await),
+            _ => None,
+        };
+        let before = file.and_then(|file| file.memory.mark());
         let row = self.keeper().query_one_raw(statement).await?;
+        if let Some(file) = file {
+            file.memory.log_emptied(before);
+        }
         let busy = row.map(|row| row.try_get::<i32>("", "busy")).transpose()?;
         Ok(busy == Some(0))
     }

@@ -1,0 +1,255 @@
+//! Writing sessions into a file, many in one transaction.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use calldata_core::port::Written;
+use calldata_core::replay;
+use calldata_core::{SessionId, StoreError, Timestamp};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use tokio::sync::watch;
+
+use super::connection::open;
+use crate::connection::SQLITE_BUSY_TIMEOUT;
+use crate::database::Pen;
+use crate::entity::session::Model;
+use crate::error::{is_failed_sync, of_file_commit, of_file_statement};
+use crate::memory::{Change, Memory};
+use crate::session_writes::{Identity, Row, shared};
+
+macro_rules! insert_row {
+    () => {
+        "INSERT INTO session (tenant_id, id, call_id, caller, caller_key, country_code, cti_call_key, conversation_key, intent_key,
+        received_first, received_last, started_at, source, replay_digest, content, conversation, fields, turns, answers, details)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) "
+    };
+}
+
+/// Pages of the log after which it is written back into the database; see docs/adr/0013.
+const LOG_PAGES: i64 = 4_000;
+
+const INSERT: &str = concat!(insert_row!(), "ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL DO NOTHING");
+const REFRESH: &str = "UPDATE session SET received_last = max(received_last, ?3)
+    WHERE tenant_id = ?1 AND replay_digest = ?2 AND received_first >= ?4 RETURNING id";
+const GIVE_UP: &str = "UPDATE session SET replay_digest = NULL WHERE tenant_id = ?1 AND replay_digest = ?2 AND received_first < ?3";
+const FIRST_RECEIPT: &str = "SELECT received_first FROM session WHERE tenant_id = ?1 AND id = ?2";
+const LAST_RECEIPT: &str = "SELECT at FROM last_receipt";
+const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1)";
+const REPLACE: &str = concat!(
+    insert_row!(),
+    "ON CONFLICT (tenant_id, id) DO UPDATE SET call_id = excluded.call_id, caller = excluded.caller, caller_key = excluded.caller_key,
+    country_code = excluded.country_code, cti_call_key = excluded.cti_call_key, conversation_key = excluded.conversation_key,
+    intent_key = excluded.intent_key, received_first = excluded.received_first, received_last = excluded.received_last,
+    started_at = excluded.started_at, source = excluded.source, replay_digest = excluded.replay_digest, content = excluded.content,
+    conversation = excluded.conversation, fields = excluded.fields, turns = excluded.turns, answers = excluded.answers,
+    details = excluded.details"
+);
+
+/// The one who writes sessions.
+pub(crate) struct FileWriter {
+    file: PathBuf,
+    pen: Pen,
+    sync_failed: watch::Sender<bool>,
+    memory: Arc<Memory>,
+    /// None before the first write, and after a failure: what the engine did with its transaction then need not be known.
+    connection: Option<Connection>,
+}
+
+impl FileWriter {
+    pub(crate) fn new(file: PathBuf, pen: Pen, sync_failed: watch::Sender<bool>, memory: Arc<Memory>) -> Self {
+        Self { file, pen, sync_failed, memory, connection: None }
+    }
+
+    /// Stores rows in one transaction; the results are in their order, and a row that fails by itself fails alone. Blocks the thread.
+    pub(crate) async fn write(&mut self, rows: Vec<Row>) -> Vec<Result<Written, StoreError>> {
+        let _pen = Arc::clone(&self.pen).lock_owned().await;
+        if *self.sync_failed.borrow() {
+            return rows.iter().map(|_| Err(StoreError::Busy("the disk failed, the process ends".into()))).collect();
+        }
+        match self.transact(&rows) {
+            Ok(results) => results,
+            Err(error) => {
+                self.connection = None;
+                if is_failed_sync(&error) {
+                    self.sync_failed.send_replace(true);
+                } else if matches!(error, StoreError::NoRoom(_)) {
+                    self.empty_log();
+                }
+                rows.iter().map(|_| Err(shared(&error))).collect()
+            }
+        }
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let connection = open(&self.file, SQLITE_BUSY_TIMEOUT, &[("secure_delete", 1), ("wal_autocheckpoint", LOG_PAGES)])?;
+        // The log is there once something was read.
+        connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        self.memory.reopened();
+        Ok(connection)
+    }
+
+    /// Writes the log back into the database, after which it begins anew: on a full disk that is the room there is.
+    fn empty_log(&mut self) {
+        let emptied = self.connect().and_then(|connection| {
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            Ok(connection)
+        });
+        self.connection = emptied.ok();
+    }
+
+    /// # Errors
+    /// When all of it failed; the connection is of no more use then.
+    fn transact(&mut self, rows: &[Row]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect().map_err(of_file_statement)?,
+        };
+        // At once: a transaction that takes the write lock later cannot wait for it.
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(of_file_statement)?;
+        // From here to the commit nobody else changes the file.
+        let before = self.memory.mark();
+        if !self.memory.is_as_of(before) {
+            self.memory.begin(before, last_receipt(&connection));
+        }
+        let results = write_all(&connection, rows)?;
+        connection.execute_batch("COMMIT").map_err(of_file_commit)?;
+        self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| Some(change(row, result.as_ref().ok()?))));
+        self.connection = Some(connection);
+        Ok(results)
+    }
+}
+
+/// When the newest row of all was last received; `None` where that cannot be known.
+fn last_receipt(connection: &Connection) -> Option<i64> {
+    connection.prepare_cached(LAST_RECEIPT).ok()?.query_row([], |found| found.get(0)).ok()
+}
+
+fn change<'r>(row: &'r Row, written: &'r Written) -> Change<'r> {
+    match (row.identity(), written) {
+        (Identity::Id(..), _) => Change::Anything,
+        (Identity::Digest(..), Written::Created(_)) => Change::Created(&row.model),
+        (Identity::Digest(..), Written::Updated(id)) => Change::Refreshed(&row.model, id.as_str()),
+    }
+}
+
+fn write_all(connection: &Connection, rows: &[Row]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
+    let mut statements = Statements::of(connection).map_err(of_file_statement)?;
+    let mut results = Vec::with_capacity(rows.len());
+    for row in rows {
+        results.push(match statements.write(row).map_err(of_file_statement) {
+            // The engine took back what this statement did, and nothing else.
+            Err(error @ (StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_))) if !connection.is_autocommit() => {
+                Err(error)
+            }
+            Err(error) => return Err(error),
+            Ok(Some(written)) => Ok(written),
+            Ok(None) => Err(StoreError::Busy("the same post arrived too often at once".into())),
+        });
+    }
+    let last = rows.iter().map(|row| row.model.received_last).max();
+    connection.prepare_cached(RECEIVED).and_then(|mut received| received.execute([last])).map_err(of_file_statement)?;
+    Ok(results)
+}
+
+/// What is asked for each row. Prepared once a connection.
+struct Statements<'c> {
+    connection: &'c Connection,
+    insert: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn of(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self { connection, insert: connection.prepare_cached(INSERT)? })
+    }
+
+    fn write(&mut self, row: &Row) -> rusqlite::Result<Option<Written>> {
+        match row.identity() {
+            Identity::Digest(_, digest) => self.insert_or_refresh(row, digest),
+            Identity::Id(..) => self.insert_or_replace(row).map(Some),
+        }
+    }
+
+    /// PAR-P7: a row with the same digest that is young enough is refreshed; one that is too old gives its digest up.
+    fn insert_or_refresh(&mut self, row: &Row, digest: &[u8; 16]) -> rusqlite::Result<Option<Written>> {
+        if insert(&mut self.insert, &row.model)? {
+            return Ok(Some(Written::Created(row.id.clone())));
+        }
+        let Model { tenant_id, received_first, received_last, .. } = &row.model;
+        let oldest = Timestamp::clamped(*received_first).minus(replay::WINDOW).epoch_ms();
+        let refreshed: Option<String> = self
+            .connection
+            .prepare_cached(REFRESH)?
+            .query_row(params![tenant_id, digest, received_last, oldest], |found| found.get(0))
+            .optional()?;
+        if let Some(id) = refreshed.and_then(|id| SessionId::new(&id).ok()) {
+            return Ok(Some(Written::Updated(id)));
+        }
+        self.connection.prepare_cached(GIVE_UP)?.execute(params![tenant_id, digest, oldest])?;
+        Ok(insert(&mut self.insert, &row.model)?.then(|| Written::Created(row.id.clone())))
+    }
+
+    /// OIF-R2: a row with the same identifier is replaced and keeps its first receipt, unless it has expired.
+    fn insert_or_replace(&mut self, row: &Row) -> rusqlite::Result<Written> {
+        let Model { tenant_id, id, .. } = &row.model;
+        let first: Option<i64> =
+            self.connection.prepare_cached(FIRST_RECEIPT)?.query_row(params![tenant_id, id], |found| found.get(0)).optional()?;
+        let kept = first.filter(|first| *first > row.scope.expired_until().epoch_ms());
+        let mut model = row.model.clone();
+        if let Some(kept) = kept {
+            model.received_first = kept;
+            // A session whose start is not told began with its first receipt.
+            model.started_at = if row.start_told { model.started_at } else { kept };
+        }
+        insert(&mut self.connection.prepare_cached(REPLACE)?, &model)?;
+        Ok(if kept.is_some() { Written::Updated(row.id.clone()) } else { Written::Created(row.id.clone()) })
+    }
+}
+
+/// Whether the row was stored.
+fn insert(statement: &mut CachedStatement<'_>, model: &Model) -> rusqlite::Result<bool> {
+    let Model {
+        tenant_id,
+        id,
+        call_id,
+        caller,
+        caller_key,
+        country_code,
+        cti_call_key,
+        conversation_key,
+        intent_key,
+        received_first,
+        received_last,
+        started_at,
+        source,
+        replay_digest,
+        content,
+        conversation,
+        fields,
+        turns,
+        answers,
+        details,
+    } = model;
+    let stored = statement.execute(params![
+        tenant_id,
+        id,
+        call_id,
+        caller,
+        caller_key,
+        country_code,
+        cti_call_key,
+        conversation_key,
+        intent_key,
+        received_first,
+        received_last,
+        started_at,
+        source,
+        replay_digest,
+        content,
+        conversation,
+        fields,
+        turns,
+        answers,
+        details,
+    ])?;
+    Ok(stored > 0)
+}

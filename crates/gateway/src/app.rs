@@ -1,19 +1,20 @@
 //! The composition: all dialects over one store.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{Method, header};
+use axum::response::Response;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::{Clock, Directory, Purge, Sessions, StoreError};
-use calldata_http::{Limits, Origins, Shared, health, layers};
+use calldata_http::{Limits, Origins, Shared, Source, health, layers};
 use calldata_store::Database;
-use oifde_api::TokenSecrets;
+use oifde_api::{Oifde, TokenSecrets};
 use tokio::sync::mpsc;
-use tower::util::MapRequestLayer;
-use tower::{Layer, Service};
+use tower::{Service, ServiceExt, service_fn};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::description;
@@ -85,11 +86,13 @@ impl App {
     pub fn service(
         &self,
         origins: &Origins,
-    ) -> impl Service<Request, Response = axum::response::Response, Error = std::convert::Infallible, Future: Send> + Clone + Send + Sync + 'static
-    {
-        let dialects = parloa_api::router(self.shared.clone()).merge(oifde_api::router(self.shared.clone(), self.secrets.clone()));
+    ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        let oifde = Oifde::new(shared.clone(), self.secrets.clone());
+        let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone()));
         let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
-        MapRequestLayer::new(parloa_api::normalise_path).layer(router)
+        let ways = Arc::new(Ways { router, shared, oifde, origins: origins.clone() });
+        service_fn(move |request| Arc::clone(&ways).answer(request))
     }
 
     /// Finds out what keeps the gateway from serving.
@@ -102,6 +105,34 @@ impl App {
                     .await
                     .unwrap_or_else(|_| vec!["the database does not answer in time".into()])
             })
+        })
+    }
+}
+
+/// The ways that a request may take.
+struct Ways {
+    router: Router,
+    shared: Shared,
+    oifde: Oifde,
+    origins: Origins,
+}
+
+impl Ways {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Response, Infallible> {
+        let request = parloa_api::normalise_path(request);
+        let Self { router, shared, oifde, origins } = &*self;
+        // What comes thousands of times a second needs no router to be found; what is odd about it, the router knows how to answer.
+        let direct = origins.is_empty();
+        let posts = *request.method() == Method::POST;
+        let source = request.extensions().get::<Source>().copied();
+        Ok(match (request.uri().path(), source) {
+            (parloa_api::PATH, _) if direct && (posts || *request.method() == Method::GET) => {
+                layers::around_one(origins, parloa_api::PATH, request, |request| parloa_api::answer(shared, request)).await
+            }
+            (oifde_api::HISTORY_PATH, Some(source)) if direct && posts => {
+                layers::around_one(origins, oifde_api::HISTORY_PATH, request, |request| oifde.history(source, request)).await
+            }
+            _ => router.clone().oneshot(request).await?,
         })
     }
 }

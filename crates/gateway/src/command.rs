@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
-use crate::{Failure, panics};
+use crate::{Failure, log, panics};
 
 /// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key;
 /// nothing here may, however much is asked for.
@@ -37,7 +37,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     for off in INDISCREET {
         filter = filter.add_directive(off.parse().map_err(|error| Failure::because("the log filter", &error))?);
     }
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    log::begin(filter)?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
     let result = runtime.block_on(async {
         match command {
@@ -53,6 +53,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     });
     // What is still at work in the background must not hold the end.
     runtime.shutdown_background();
+    log::flush();
     result
 }
 

@@ -11,6 +11,7 @@ pub mod cli;
 pub mod command;
 pub mod description;
 mod failure;
+mod log;
 mod output;
 mod panics;
 pub mod server;

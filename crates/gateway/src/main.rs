@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use calldata_gateway::cli::Cli;
+use mimalloc::MiMalloc;
+
+/// A request is some dozens of small pieces of memory that live for microseconds.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     match calldata_gateway::command::run(Cli::read()) {

@@ -3,10 +3,14 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
 
+use crate::log;
+
 /// From now on a panic is logged by its place alone. Its words may repeat what a client sent: slicing a text between two bytes of a
 /// character, for one, says the text.
 pub(crate) fn say_where_only() {
     panic::set_hook(Box::new(|info| {
+        // What led to it comes first.
+        log::flush();
         let thread = std::thread::current();
         // Not by way of the log: that may be what panicked.
         eprintln!("panicked at {} in the thread {}", place(info), thread.name().unwrap_or("without a name"));

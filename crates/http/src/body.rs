@@ -1,9 +1,8 @@
 //! Reading request bodies, chunked or not.
 
-use axum::body::{Body, BodyDataStream};
-use axum::extract::Request;
+use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Limits;
@@ -26,27 +25,29 @@ pub enum BodyError {
     TooSlow,
 }
 
-/// When a request arrived. The layers put it beside every request.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrived(pub Instant);
-
 /// Reads the body of a request, which may be as large and take as long, counted from the request's arrival, as the limits say.
 ///
 /// # Errors
 /// When it is larger, or the client stops sending or is too slow.
-pub async fn read_body(request: Request, limits: Limits) -> Result<Bytes, BodyError> {
-    let arrived = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
+pub async fn read_body(body: Body, arrived: Instant, limits: Limits) -> Result<Bytes, BodyError> {
     let mut too_large = false;
-    let read = timeout_at(arrived + limits.body_deadline(), read(request.into_body(), limits.body_bytes, &mut too_large)).await;
+    let read = timeout_at(arrived + limits.body_deadline(), read(body, limits.body_bytes, &mut too_large)).await;
     // A client that cannot be waited for any longer has still sent too much.
     read.unwrap_or(Err(if too_large { BodyError::TooLarge } else { BodyError::TooSlow }))
 }
 
 async fn read(body: Body, limit: usize, too_large: &mut bool) -> Result<Bytes, BodyError> {
     let mut stream = body.into_data_stream();
+    // Nearly every body is one piece, which need not be copied.
+    let Some(first) = stream.next().await else { return Ok(Bytes::new()) };
+    let first = first.map_err(|_| BodyError::Interrupted)?;
+    if first.len() <= limit && stream.is_end_stream() {
+        return Ok(first);
+    }
+    let mut stream = stream::iter([Ok(first)]).chain(stream);
     let mut read = BytesMut::new();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| BodyError::Interrupted)?;
+        let chunk = chunk.map_err(|_: axum::Error| BodyError::Interrupted)?;
         if read.len() + chunk.len() > limit {
             *too_large = true;
             drain(stream, limit.saturating_mul(DRAIN_FACTOR)).await;
@@ -57,7 +58,7 @@ async fn read(body: Body, limit: usize, too_large: &mut bool) -> Result<Bytes, B
     Ok(read.freeze())
 }
 
-async fn drain(mut stream: BodyDataStream, mut allowance: usize) {
+async fn drain(mut stream: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin, mut allowance: usize) {
     while let Some(Ok(chunk)) = stream.next().await {
         match allowance.checked_sub(chunk.len()) {
             Some(rest) => allowance = rest,
@@ -72,7 +73,7 @@ mod tests {
     use std::time::Duration;
 
     async fn read_of(body: Body, deadline: Duration) -> Result<Bytes, BodyError> {
-        read_body(Request::new(body), Limits { body_bytes: 5, deadline, ..Limits::default() }).await
+        read_body(body, Instant::now(), Limits { body_bytes: 5, deadline, ..Limits::default() }).await
     }
 
     const SOON: Duration = Duration::from_secs(60);
@@ -100,8 +101,8 @@ mod tests {
     #[tokio::test]
     async fn the_time_counts_from_the_arrival_of_the_request() {
         let limits = Limits { body_bytes: 5, deadline: SOON, ..Limits::default() };
-        let mut request = Request::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
-        request.extensions_mut().insert(Arrived(Instant::now().checked_sub(SOON).unwrap()));
-        assert_eq!(read_body(request, limits).await, Err(BodyError::TooSlow));
+        let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let arrived = Instant::now().checked_sub(SOON).unwrap();
+        assert_eq!(read_body(body, arrived, limits).await, Err(BodyError::TooSlow));
     }
 }

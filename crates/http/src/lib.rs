@@ -11,6 +11,7 @@ pub mod health;
 pub mod layers;
 pub mod lockout;
 pub mod origins;
+mod request_id;
 pub mod requests;
 mod shared;
 pub mod source;
@@ -24,6 +25,7 @@ pub use answers::holding;
 pub use body::{BodyError, read_body};
 pub use lockout::Lockout;
 pub use origins::Origins;
+pub use request_id::with_request_id;
 pub use shared::{Limits, Shared};
 pub use source::{Source, TrustedProxies};
 

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ const LOCK: Duration = Duration::from_secs(300);
 const MAX_REMEMBERED: u64 = 100_000;
 /// Names longer than any tenant's need not be told apart.
 const MAX_NAME_BYTES: usize = 512;
+/// How many marks are known to be remembered without asking what remembers them.
+const NOTED_LATELY: u64 = 1_024;
+const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE_MS: i64 = 60_000;
 
 type Pair = (Source, String);
 
@@ -26,7 +31,11 @@ type Pair = (Source, String);
 #[derive(Debug)]
 pub struct Lockout {
     failures: Cache<Pair, Arc<Mutex<Failures>>>,
+    /// Nothing can be locked from here on, in epoch milliseconds: while nobody guesses, nothing has to be looked up.
+    free_from_ms: AtomicI64,
     right: Cache<u64, ()>,
+    /// The marks that were noted last, each where its own bits say: the cache hears of a client once a minute and not at every request.
+    lately: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
@@ -40,7 +49,9 @@ impl Default for Lockout {
     fn default() -> Self {
         Self {
             failures: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK).build(),
-            right: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK).build(),
+            free_from_ms: AtomicI64::new(i64::MIN),
+            right: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK + MINUTE).build(),
+            lately: (0..NOTED_LATELY).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         }
     }
@@ -60,6 +71,9 @@ impl Lockout {
     }
 
     fn lock_left(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
+        if now.epoch_ms() >= self.free_from_ms.load(Ordering::Acquire) {
+            return None;
+        }
         let failures = self.failures.get(&pair(source, tenant))?;
         let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.locked_until.filter(|until| now < *until).map(|until| until.since(now))
@@ -77,12 +91,18 @@ impl Lockout {
             tracing::warn!(source = %source.0, "locked out after too many wrong secrets");
             failures.at.clear();
             failures.locked_until = Some(now.plus(LOCK));
+            self.free_from_ms.fetch_max(now.plus(LOCK).epoch_ms(), Ordering::AcqRel);
         }
     }
 
     /// Remembers that this secret was right from this source.
-    pub fn note_success(&self, source: Source, tenant: TenantName<'_>, secret: &str) {
+    pub fn note_success(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) {
         let mark = self.mark(source, tenant, secret);
+        let slot = usize::try_from(mark % NOTED_LATELY).ok().and_then(|at| self.lately.get(at));
+        let noted = mark.wrapping_add(now.epoch_ms().div_euclid(MINUTE_MS).cast_unsigned());
+        if slot.is_some_and(|slot| slot.swap(noted, Ordering::AcqRel) == noted) {
+            return;
+        }
         if self.right.get(&mark).is_none() {
             self.right.insert(mark, ());
         }
@@ -90,17 +110,23 @@ impl Lockout {
 
     /// A number that nobody can foresee or turn back; good for telling secrets apart, and for nothing else.
     fn mark(&self, source: Source, tenant: TenantName<'_>, secret: &str) -> u64 {
-        self.hasher.hash_one((pair(source, tenant), secret))
+        self.hasher.hash_one((parts(source, tenant), secret))
     }
 }
 
 fn pair(source: Source, tenant: TenantName<'_>) -> Pair {
+    let (source, kind, name) = parts(source, tenant);
+    (source, std::iter::once(kind).chain(name.chars()).collect())
+}
+
+/// What tells pairs apart.
+fn parts(source: Source, tenant: TenantName<'_>) -> (Source, char, &str) {
     let (kind, name) = match tenant {
         TenantName::Client(name) => ('c', name),
         TenantName::Oifde(name) => ('o', name),
     };
-    let name = name.char_indices().take_while(|(at, _)| *at < MAX_NAME_BYTES).map(|(_, c)| c);
-    (Source(network(source.0.to_canonical())), std::iter::once(kind).chain(name).collect())
+    let name = name.get(..name.ceil_char_boundary(MAX_NAME_BYTES)).unwrap_or(name);
+    (Source(network(source.0.to_canonical())), kind, name)
 }
 
 /// Whoever has one address of IPv6 has all of its /64.
@@ -166,7 +192,7 @@ mod tests {
     fn a_secret_that_was_right_from_there_is_not_locked_out_by_others() {
         let lockout = Lockout::default();
         let now = Timestamp::clamped(1_000_000);
-        lockout.note_success(SOURCE, T, "right");
+        lockout.note_success(SOURCE, T, "right", now);
         (0..20).for_each(|_| lockout.note_failure(SOURCE, T, now));
         assert_eq!(lockout.locked_for_bearer(SOURCE, T, "right", now), None);
         assert_eq!(lockout.locked_for_bearer(SOURCE, T, "wrong", now), Some(LOCK));

@@ -4,7 +4,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use serde::Deserialize;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -57,14 +56,14 @@ impl Origins {
 
     /// Whether a request that changes something comes from the page of a stranger. Browsers say where the page is from; whoever is no
     /// browser says nothing.
-    pub(crate) fn refuse(&self, parts: &Parts) -> bool {
-        if parts.method.is_safe() {
+    pub(crate) fn refuse(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> bool {
+        if method.is_safe() {
             return false;
         }
-        let mut origins = parts.headers.get_all(header::ORIGIN).iter();
+        let mut origins = headers.get_all(header::ORIGIN).iter();
         match (origins.next(), origins.next()) {
-            (None, _) => parts.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site"),
-            (Some(origin), None) => !self.knows(origin) && !is_own(origin, parts),
+            (None, _) => headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site"),
+            (Some(origin), None) => !self.knows(origin) && !is_own(origin, uri, headers),
             (Some(_), Some(_)) => true,
         }
     }
@@ -73,9 +72,14 @@ impl Origins {
         self.0.iter().any(|known| known.0.as_bytes() == origin.as_bytes())
     }
 
+    /// Whether none is named.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What tells browsers that these pages may read the answers; nothing where none is named.
     pub(crate) fn layer(&self) -> Option<CorsLayer> {
-        if self.0.is_empty() {
+        if self.is_empty() {
             return None;
         }
         let known = self.clone();
@@ -96,7 +100,7 @@ impl Origins {
 
 /// Whether a page is the gateway's own, `/docs` for one. Only the host can be compared: behind a proxy that ends TLS the scheme that
 /// the browser sees is not known here.
-fn is_own(origin: &HeaderValue, parts: &Parts) -> bool {
+fn is_own(origin: &HeaderValue, uri: &Uri, headers: &HeaderMap) -> bool {
     let Some((scheme, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
     let default_port = match scheme {
         "http" => ":80",
@@ -104,7 +108,7 @@ fn is_own(origin: &HeaderValue, parts: &Parts) -> bool {
         _ => return false,
     };
     let bare = |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
-    host(&parts.uri, &parts.headers).is_some_and(|host| bare(host) == bare(authority))
+    host(uri, headers).is_some_and(|host| bare(host) == bare(authority))
 }
 
 /// The host that a request is for.
@@ -121,7 +125,8 @@ mod tests {
     fn refused(method: &str, headers: &[(&str, &str)]) -> bool {
         let origins = Origins::new(vec!["https://desk.example".parse().unwrap(), "http://127.0.0.1:3000".parse().unwrap()]);
         let request = headers.iter().fold(Request::builder().method(method), |request, (name, value)| request.header(*name, *value));
-        origins.refuse(&request.body(()).unwrap().into_parts().0)
+        let request = request.body(()).unwrap();
+        origins.refuse(request.method(), request.uri(), request.headers())
     }
 
     #[test]

@@ -6,9 +6,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
 
-use crate::body::Arrived;
 use crate::origins::Origins;
 
 /// The longest URI, in bytes.
@@ -22,24 +20,26 @@ pub const MAX_HEADERS: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unacceptable(pub StatusCode);
 
-/// Refuses, or passes on and notes the time.
+/// Refuses, or passes on.
 pub(crate) async fn accept(State(origins): State<Origins>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(Arrived(Instant::now()));
-    let unacceptable = parts.extensions.get::<Unacceptable>().map(|unacceptable| unacceptable.0);
-    let foreign = || origins.refuse(&parts).then_some(StatusCode::FORBIDDEN);
-    let status = unacceptable.or_else(|| fault(&parts.method, &parts.uri, parts.version, &parts.headers)).or_else(foreign);
-    match status {
-        Some(status) => {
-            let mut response = status.into_response();
-            // What follows on this connection cannot be trusted to be what it seems. HTTP/2 has frames, and no such header.
-            if parts.version < Version::HTTP_2 && status != StatusCode::FORBIDDEN {
-                response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-            }
-            response
-        }
-        None => next.run(Request::from_parts(parts, body)).await,
+    match refusal(&origins, &request) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
     }
+}
+
+/// The answer to a request that is refused.
+pub(crate) fn refusal(origins: &Origins, request: &Request) -> Option<Response> {
+    let unacceptable = request.extensions().get::<Unacceptable>().map(|unacceptable| unacceptable.0);
+    let fault = || fault(request.method(), request.uri(), request.version(), request.headers());
+    let foreign = || origins.refuse(request.method(), request.uri(), request.headers()).then_some(StatusCode::FORBIDDEN);
+    let status = unacceptable.or_else(fault).or_else(foreign)?;
+    let mut response = status.into_response();
+    // What follows on this connection cannot be trusted to be what it seems. HTTP/2 has frames, and no such header.
+    if request.version() < Version::HTTP_2 && status != StatusCode::FORBIDDEN {
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    }
+    Some(response)
 }
 
 /// What is wrong with a request, as far as it can be seen of one that was read.

@@ -5,6 +5,7 @@ use axum::http::Method;
 use calldata_core::json_text::members_of;
 use calldata_core::{JsonKind, JsonText};
 use calldata_http::{BodyError, Limits, read_body};
+use tokio::time::Instant;
 
 use crate::codes::Failure;
 
@@ -22,7 +23,7 @@ impl Parameters {
             return Err(Failure::parameter("method", "must be POST"));
         }
         let limits = Limits { body_bytes: limits.body_bytes.min(MAX_BODY_BYTES), ..limits };
-        let body = match read_body(request, limits).await {
+        let body = match read_body(request.into_body(), Instant::now(), limits).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return Err(Failure::parameter("body", "is too large")),
             Err(BodyError::Interrupted) => return Err(Failure::parameter("body", "ended early")),

@@ -62,8 +62,8 @@ async fn issue(oifde: &Oifde, seat: &Seat, source: Source, parameters: &Paramete
         Ok(access) => {
             admission.admit(seat, access.tenant.id)?;
             let token = oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal)?;
-            lockout.note_success(source, name, &secret);
-            lockout.note_success(source, name, &token);
+            lockout.note_success(source, name, &secret, now);
+            lockout.note_success(source, name, &token, now);
             Ok(token)
         }
         Err(AuthError::NotRecognised) => {

@@ -17,18 +17,34 @@ mod query_record_history;
 mod record;
 mod token;
 
-use axum::extract::FromRef;
+use axum::extract::{FromRef, Request};
+use axum::response::Response;
 use axum::{Router, routing};
-use calldata_http::Shared;
+use calldata_http::{Shared, Source};
 use utoipa::OpenApi;
 
 pub use token::{TokenSecrets, WeakSecret};
 
+/// Where records are queried.
+pub const HISTORY_PATH: &str = "/oifde/rest/api/queryRecordHistory";
+
 /// What stands behind the operations.
 #[derive(Clone)]
-struct Oifde {
+pub struct Oifde {
     shared: Shared,
     secrets: TokenSecrets,
+}
+
+impl Oifde {
+    /// The dialect over what is shared; `secrets` sign its tokens.
+    pub fn new(shared: Shared, secrets: TokenSecrets) -> Self {
+        Self { shared, secrets }
+    }
+
+    /// Answers a query for records that comes from `source`.
+    pub async fn history(&self, source: Source, request: Request) -> Response {
+        query_record_history::history(self, source, request).await
+    }
 }
 
 impl FromRef<Oifde> for Shared {
@@ -37,13 +53,13 @@ impl FromRef<Oifde> for Shared {
     }
 }
 
-/// The routes of the dialect; `secrets` sign its tokens.
-pub fn router(shared: Shared, secrets: TokenSecrets) -> Router {
+/// The routes of the dialect.
+pub fn router(oifde: Oifde) -> Router {
     // Every method is answered in the dialect's words (OIF-Q7).
     Router::new()
         .route("/oifde/rest/api/gettoken", routing::any(gettoken::gettoken))
-        .route("/oifde/rest/api/queryRecordHistory", routing::any(query_record_history::query_record_history))
-        .with_state(Oifde { shared, secrets })
+        .route(HISTORY_PATH, routing::any(query_record_history::query_record_history))
+        .with_state(oifde)
 }
 
 /// The description of the dialect.

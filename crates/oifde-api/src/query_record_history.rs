@@ -46,12 +46,17 @@ const DEFAULT_PAGE_SIZE: u64 = 100;
     ),
 )]
 pub(crate) async fn query_record_history(State(oifde): State<Oifde>, Extension(source): Extension<Source>, request: Request) -> Response {
+    history(&oifde, source, request).await
+}
+
+/// The same without a router.
+pub(crate) async fn history(oifde: &Oifde, source: Source, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let found = tokio::time::timeout(limits.deadline, async {
         let parameters = Parameters::read(request, limits).await?;
         let seat = oifde.shared.admission.enter(Stay::Working)?;
         // The token is checked before the parameters (OIF-A4).
-        let access = authenticate(&oifde, source, &parameters).await?;
+        let access = authenticate(oifde, source, &parameters).await?;
         oifde.shared.admission.admit(&seat, access.tenant.id)?;
         let query = query(&parameters, &access.tenant)?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
@@ -83,7 +88,7 @@ async fn authenticate(oifde: &Oifde, source: Source, parameters: &Parameters) ->
     };
     match access {
         Ok(access) => {
-            lockout.note_success(source, name, &token);
+            lockout.note_success(source, name, &token, now);
             if access.scopes.read { Ok(access) } else { Err(Failure::TokenWrong) }
         }
         Err(AuthError::NotRecognised) => {

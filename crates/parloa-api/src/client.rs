@@ -1,8 +1,8 @@
 //! Who asks: a client's name and key, from wherever a Parloa service block or a contact centre can put them (PAR-A1 to PAR-A4).
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
@@ -46,12 +46,10 @@ pub(crate) struct Client<N> {
     need: PhantomData<N>,
 }
 
-impl<N: Need> FromRequestParts<Shared> for Client<N> {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Response> {
-        let query = parts.extensions.get::<Query>().cloned().unwrap_or_default();
-        let credentials = Credentials::of(&parts.headers, &query);
+impl<N: Need> Client<N> {
+    /// Recognises who sent a request, and counts it to its tenant; or the answer to whoever may not.
+    pub(crate) async fn of(shared: &Shared, parts: &Parts, query: &Query<'_>, seat: &Seat) -> Result<Self, Response> {
+        let credentials = Credentials::of(&parts.headers, query);
         // Missing credentials take the same way as wrong ones: empty, they match nothing.
         let name = credentials.client_id.as_deref().unwrap_or_default();
         let key = credentials.key.as_deref().unwrap_or_default();
@@ -71,15 +69,12 @@ impl<N: Need> FromRequestParts<Shared> for Client<N> {
             Err(AuthError::Unavailable) => return Err(speech::busy(&parts.method)),
         };
         if let Some(source) = source {
-            shared.lockout.note_success(source, tenant, key);
+            shared.lockout.note_success(source, tenant, key, now);
         }
         if credentials.in_url && !access.tenant.accepts_key_in_url {
             return Err(speech::not_recognised());
         }
-        if let Some(seat) = parts.extensions.get::<Seat>() {
-            let admitted = shared.admission.admit(seat, access.tenant.id);
-            admitted.map_err(|refusal| speech::refused(&parts.method, refusal))?;
-        }
+        shared.admission.admit(seat, access.tenant.id).map_err(|refusal| speech::refused(&parts.method, refusal))?;
         if !N::is_met(access.scopes) {
             return Err(speech::not_permitted());
         }
@@ -88,19 +83,18 @@ impl<N: Need> FromRequestParts<Shared> for Client<N> {
 }
 
 /// What a request says about who asks; `None` for what is missing or contradicts itself.
-#[derive(Debug, PartialEq, Eq)]
-struct Credentials {
-    client_id: Option<String>,
-    key: Option<String>,
+struct Credentials<'r> {
+    client_id: Option<Cow<'r, str>>,
+    key: Option<Cow<'r, str>>,
     in_url: bool,
 }
 
-impl Credentials {
+impl<'r> Credentials<'r> {
     /// Only the first place that is filled counts: a wrong header is not rescued by a right parameter (PAR-A2, PAR-A3).
-    fn of(headers: &HeaderMap, query: &Query) -> Self {
-        let client_id = query.filled("clientId").map(str::to_owned);
+    fn of(headers: &'r HeaderMap, query: &'r Query<'_>) -> Self {
+        let client_id = query.filled("clientId").map(Cow::Borrowed);
         if let Some(header) = headers.get(FUNCTIONS_KEY) {
-            return Self { client_id, key: header.to_str().ok().map(str::to_owned), in_url: false };
+            return Self { client_id, key: header.to_str().ok().map(Cow::Borrowed), in_url: false };
         }
         if let Some(header) = headers.get(header::AUTHORIZATION) {
             let (name, key) = header.to_str().ok().and_then(authorization).unwrap_or_default();
@@ -108,21 +102,25 @@ impl Credentials {
             return Self { client_id: client_id.or(name).filter(|_| agrees), key, in_url: false };
         }
         // A `+` that was not encoded arrives as a space, which no key holds.
-        Self { client_id, key: query.get("code").map(|key| key.replace(' ', "+")), in_url: true }
+        Self { client_id, key: query.get("code").map(with_plus), in_url: true }
     }
 }
 
+fn with_plus(key: &str) -> Cow<'_, str> {
+    if key.contains(' ') { Cow::Owned(key.replace(' ', "+")) } else { Cow::Borrowed(key) }
+}
+
 /// The client's name, which only Basic carries, and the key.
-fn authorization(header: &str) -> Option<(Option<String>, Option<String>)> {
+fn authorization(header: &str) -> Option<(Option<Cow<'_, str>>, Option<Cow<'_, str>>)> {
     let (scheme, value) = header.trim().split_once(' ')?;
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some((None, Some(value.to_owned())));
+        return Some((None, Some(Cow::Borrowed(value))));
     }
     if scheme.eq_ignore_ascii_case("basic") {
         let pair = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
         let (name, key) = pair.split_once(':')?;
-        return Some((Some(name.to_owned()), Some(key.to_owned())));
+        return Some((Some(Cow::Owned(name.to_owned())), Some(Cow::Owned(key.to_owned()))));
     }
     None
 }
@@ -147,13 +145,17 @@ impl Modify for SecuritySchemes {
 mod tests {
     use super::*;
 
-    fn credentials(headers: &[(&'static str, &str)], query: &str) -> Credentials {
+    type Told = (Option<String>, Option<String>, bool);
+
+    fn credentials(headers: &[(&'static str, &str)], query: &str) -> Told {
         let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
-        Credentials::of(&headers, &Query::parse(Some(query)))
+        let query = Query::parse(Some(query));
+        let Credentials { client_id, key, in_url } = Credentials::of(&headers, &query);
+        (client_id.map(Cow::into_owned), key.map(Cow::into_owned), in_url)
     }
 
-    fn expected(client_id: Option<&str>, key: Option<&str>, in_url: bool) -> Credentials {
-        Credentials { client_id: client_id.map(str::to_owned), key: key.map(str::to_owned), in_url }
+    fn expected(client_id: Option<&str>, key: Option<&str>, in_url: bool) -> Told {
+        (client_id.map(str::to_owned), key.map(str::to_owned), in_url)
     }
 
     #[test]

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use calldata_core::{CallId, CallerKey, Country, Latest, Tenant};
-use calldata_http::Shared;
+use calldata_http::{Seat, Shared};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -66,14 +65,18 @@ const MAX_WAIT_S: u64 = 30;
     ),
     security(("functionsKey" = []), ("bearer" = []), ("basic" = []), ("code" = [])),
 )]
-pub(crate) async fn get(State(shared): State<Shared>, client: Client<ToRead>, Extension(query): Extension<Query>) -> Response {
+pub(crate) async fn get(shared: &Shared, parts: &Parts, query: &Query<'_>, seat: &Seat) -> Response {
+    let client = match Client::<ToRead>::of(shared, parts, query, seat).await {
+        Ok(client) => client,
+        Err(refusal) => return refusal,
+    };
     let tenant = &client.access.tenant;
     let style = Style {
         format: query.filled("format").map_or(Some(Format::default()), Format::parse).unwrap_or_default(),
         language: query.filled("lang").map(Language::parse).unwrap_or_default(),
         zone: tenant.zone.clone(),
     };
-    let fetch = match Fetch::parse(&query, tenant.default_country) {
+    let fetch = match Fetch::parse(query, tenant.default_country) {
         Ok(fetch) => fetch,
         Err(reason) => return miss(tenant, &style, &reason),
     };
@@ -99,7 +102,7 @@ pub(crate) struct Fetch<'q> {
 
 impl<'q> Fetch<'q> {
     /// PAR-G8, PAR-G9: what is missing is told before what is unusable.
-    pub(crate) fn parse(query: &'q Query, default_country: Country) -> Result<Self, Reason> {
+    pub(crate) fn parse(query: &'q Query<'_>, default_country: Country) -> Result<Self, Reason> {
         let caller = query.filled("caller").ok_or(Reason::Missing("caller"))?;
         let callid = query.filled("callid").ok_or(Reason::Missing("callid"))?;
         if query.filled("format").is_some_and(|name| Format::parse(name).is_none()) {
@@ -119,7 +122,7 @@ impl<'q> Fetch<'q> {
 }
 
 /// How long to wait (PAR-G11); `None` when that is unusable.
-pub(crate) fn wait_of(query: &Query) -> Option<Duration> {
+pub(crate) fn wait_of(query: &Query<'_>) -> Option<Duration> {
     let Some(text) = query.filled("wait") else { return Some(Duration::ZERO) };
     whole_seconds(text).filter(|seconds| *seconds <= MAX_WAIT_S).map(Duration::from_secs)
 }

@@ -21,18 +21,21 @@ mod speech;
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
-use axum::{Router, middleware, routing};
+use axum::{Router, routing};
 use calldata_http::Shared;
 use utoipa::OpenApi;
 
 use crate::client::SecuritySchemes;
+pub use crate::front::answer;
 
-const PATH: &str = "/api/CallData";
+/// Where the dialect is, in its one spelling.
+pub const PATH: &str = "/api/CallData";
 
 /// The routes of the dialect.
 pub fn router(shared: Shared) -> Router {
-    let operations = routing::get(get::get).post(post::post);
-    Router::new().route(PATH, operations).layer(middleware::from_fn_with_state(shared.clone(), front::front)).with_state(shared)
+    // The router says which methods there are; which one it is, is found out behind the front.
+    let operations = routing::get(front::front).post(front::front).fallback(front::front);
+    Router::new().route(PATH, operations).with_state(shared)
 }
 
 /// Gives the dialect's path its one spelling: clients may write it in any letter case, and with a slash behind. To be applied before

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 
-use axum::extract::{Request, State};
+use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
-use calldata_http::{BodyError, Shared, read_body};
+use calldata_http::{BodyError, Seat, Shared, read_body};
 use serde::Serialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::client::{Client, ToWrite};
 use crate::posted::Posted;
+use crate::query::Query;
 use crate::render::JSON;
 use crate::speech;
 
@@ -45,8 +48,12 @@ use crate::speech;
     ),
     security(("functionsKey" = []), ("bearer" = []), ("basic" = []), ("code" = [])),
 )]
-pub(crate) async fn post(State(shared): State<Shared>, client: Client<ToWrite>, request: Request) -> Response {
-    let body = match read_body(request, shared.limits).await {
+pub(crate) async fn post(shared: &Shared, parts: &Parts, query: &Query<'_>, seat: &Seat, body: Body, arrived: Instant) -> Response {
+    let client = match Client::<ToWrite>::of(shared, parts, query, seat).await {
+        Ok(client) => client,
+        Err(refusal) => return refusal,
+    };
+    let body = match read_body(body, arrived, shared.limits).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return speech::too_large(),
         Err(BodyError::Interrupted) => return speech::fail("the body ended early"),

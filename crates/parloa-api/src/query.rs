@@ -1,24 +1,19 @@
 //! Query parameters, by names in any letter case; of a repeated one the first counts.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::borrow::Cow;
 
-/// The parameters of a request.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Query(Arc<HashMap<String, String>>);
+/// The parameters of a request. They are few: looking through all of them is faster than any index.
+#[derive(Debug, Default)]
+pub(crate) struct Query<'r>(Vec<(Cow<'r, str>, Cow<'r, str>)>);
 
-impl Query {
-    pub(crate) fn parse(query: Option<&str>) -> Self {
-        let mut parameters = HashMap::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            parameters.entry(name.to_ascii_lowercase()).or_insert_with(|| value.into_owned());
-        }
-        Self(Arc::new(parameters))
+impl<'r> Query<'r> {
+    pub(crate) fn parse(query: Option<&'r str>) -> Self {
+        Self(form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect())
     }
 
     /// The value of a parameter, empty where it is given without one.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(&name.to_ascii_lowercase()).map(String::as_str)
+        self.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
     /// The value of a parameter that counts as not given where it is empty.

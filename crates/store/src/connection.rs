@@ -14,12 +14,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::database::{Database, Doubt, Pool, Pools};
 use crate::elsewhere::Elsewhere;
+use crate::postgres::Server;
 
 /// How long a request waits for a connection to a file, which is to say for its turn.
 const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long for one to a server, making it included. An attempt that was begun while the network was gone is lost, and stands in the way
 /// of the next one for so long.
-const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+pub(crate) const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long a writer waits for another process to finish its write.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.
@@ -35,11 +36,12 @@ const POSTGRES_UPKEEP_TIMEOUT: Duration = Duration::from_mins(10);
 const POSTGRES_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is acknowledged is durable, also where the server's default is not to wait for the disk. A setting that waits for more than the
 /// disk is left as it is.
-const DURABLE_COMMIT: &str = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+pub(crate) const DURABLE_COMMIT: &str =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 /// A connection that nobody used for so long is asked whether it is well.
-const POSTGRES_IDLE: Duration = Duration::from_secs(5);
+pub(crate) const POSTGRES_IDLE: Duration = Duration::from_secs(5);
 /// And it has so long to say so.
-const POSTGRES_PING_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const POSTGRES_PING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Versions before this one can damage a database whose log is reset while it is read.
 const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
@@ -150,10 +152,16 @@ impl Database {
         let readers = sqlite(path, SQLITE_READERS, SQLITE_BUSY_TIMEOUT).await?;
         let keeper = sqlite(path, 1, SQLITE_KEEPER_TIMEOUT).await?;
         let probe = sqlite(path, 1, SQLITE_BUSY_TIMEOUT).await?;
-        Ok(Self::of(Pools { line: writer.clone(), writers: writer, readers, probe, keeper }, Elsewhere::silent(), half(SQLITE_READERS)))
+        Ok(Self::of(
+            Pools { line: writer.clone(), writers: writer, readers, probe, keeper },
+            Elsewhere::silent(),
+            half(SQLITE_READERS),
+            None,
+        ))
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
+        let server = Server::parse(url.expose_secret()).map_err(OpenError::Unreachable)?;
         let pool = postgres(url, POSTGRES_CONNECTIONS, POSTGRES_STATEMENT_TIMEOUT).await?;
         let alone = async || postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_STATEMENT_TIMEOUT).await;
         let pools = Pools {
@@ -163,7 +171,8 @@ impl Database {
             probe: alone().await?,
             keeper: postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_UPKEEP_TIMEOUT).await?,
         };
-        Ok(Self::of(pools, Elsewhere::on_server(pool.connection, alone().await?.connection), half(POSTGRES_CONNECTIONS)))
+        let elsewhere = Elsewhere::on_server(pool.connection, alone().await?.connection);
+        Ok(Self::of(pools, elsewhere, half(POSTGRES_CONNECTIONS), Some(&server)))
     }
 }
 

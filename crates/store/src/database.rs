@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::elsewhere::Elsewhere;
 use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
 use crate::group_commit::GroupCommit;
+use crate::postgres::{Server, SharedReads};
 use crate::read_turns::ReadTurns;
 use crate::upkeep::VACUUM_INTERVAL;
 
@@ -24,7 +25,7 @@ const MAX_RETRIES: u32 = 5;
 /// The longest pause before the first of them; each further one may take twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(8);
 /// How long a server may take for a whole transaction, or for a query. SQLite has no such limit: its calls cannot be abandoned.
-const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub(crate) const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A query that was given up after this time may have hung.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 
@@ -37,6 +38,8 @@ pub struct Database {
     elsewhere: Arc<Elsewhere>,
     vacuumed: Arc<Mutex<Option<Instant>>>,
     turns: Arc<ReadTurns>,
+    /// Where there is a server.
+    shared_reads: Option<Arc<SharedReads>>,
 }
 
 /// Connections by what they are for.
@@ -77,7 +80,7 @@ impl Doubt {
 }
 
 impl Database {
-    pub(crate) fn of(pools: Pools, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
+    pub(crate) fn of(pools: Pools, elsewhere: Elsewhere, reads_of_each: usize, server: Option<&Server>) -> Self {
         let sync_failed = watch::Sender::new(false);
         let group_commit = Arc::new(GroupCommit::start(Writer { pool: pools.line.clone(), sync_failed: sync_failed.clone() }));
         Self {
@@ -87,6 +90,7 @@ impl Database {
             elsewhere: Arc::new(elsewhere),
             vacuumed: Arc::default(),
             turns: Arc::new(ReadTurns::new(reads_of_each)),
+            shared_reads: server.map(SharedReads::start),
         }
     }
 
@@ -107,6 +111,11 @@ impl Database {
     /// A connection for what takes its time.
     pub(crate) fn keeper(&self) -> &DatabaseConnection {
         &self.pools.keeper.connection
+    }
+
+    /// Lookups that share a statement; on a server.
+    pub(crate) fn shared_reads(&self) -> Option<&SharedReads> {
+        self.shared_reads.as_deref()
     }
 
     pub(crate) fn group_commit(&self) -> &GroupCommit {

@@ -15,6 +15,7 @@ mod entity;
 mod error;
 mod group_commit;
 mod migration;
+mod postgres;
 mod read_turns;
 mod row;
 mod search_key;

@@ -17,10 +17,16 @@ impl SessionStore for Database {
     }
 
     async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
+        if let Some(shared) = self.shared_reads() {
+            return shared.newest(scope, call, caller).await;
+        }
         self.read_for(scope.tenant(), session_reads::newest(self, scope, call, caller)).await
     }
 
     async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
+        if let Some(shared) = self.shared_reads() {
+            return shared.has_call(scope, call).await;
+        }
         self.read_for(scope.tenant(), session_reads::has_call(self, scope, call)).await
     }
 

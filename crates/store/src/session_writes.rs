@@ -136,7 +136,7 @@ fn answers(identities: Vec<Identity>, outcomes: &Outcomes) -> Vec<Result<Written
 }
 
 /// The same error for another write that it befell.
-fn shared(error: &StoreError) -> StoreError {
+pub(crate) fn shared(error: &StoreError) -> StoreError {
     let cause = || format!("{}", std::error::Error::source(error).unwrap_or(error)).into();
     match error {
         StoreError::Busy(_) => StoreError::Busy(cause()),

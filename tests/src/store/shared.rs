@@ -1,0 +1,179 @@
+//! Lookups that share a statement: each gets its own answer, whatever it is asked together with.
+
+use std::time::{Duration, Instant};
+
+use calldata_core::{Clock, Scope, SessionStore, StoreError};
+use calldata_store::{Database, Url};
+use calldata_testkit::builders::{a_clock, a_post, a_session, call_id, caller_key, start};
+use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
+use calldata_testkit::fault_proxy::{FaultProxy, Network};
+use tokio::task::JoinSet;
+
+use super::{all_stored, created_tenant, newest, stored};
+
+/// What is found of each call and caller, all of them asked for at once.
+async fn found_at_once(database: &Database, asked: &[(Scope, String, String)]) -> Vec<Option<String>> {
+    let mut looks = JoinSet::new();
+    for (number, (scope, call, caller)) in asked.iter().cloned().enumerate() {
+        let database = database.clone();
+        looks.spawn(async move { (number, newest(&database, scope, &call, &caller).await.map(|session| session.id.to_string())) });
+    }
+    let mut found = looks.join_all().await;
+    found.sort();
+    found.into_iter().map(|(_, found)| found).collect()
+}
+
+#[test]
+fn lookups_at_once_get_each_its_own_answer_also_where_tenants_have_the_same_identifiers() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), a_clock());
+        let (mut asked, mut expected) = (Vec::new(), Vec::new());
+        for name in ["one", "two", "three"] {
+            let tenant = created_tenant(database, name).await;
+            let session = |no: usize| a_session(&format!("call-{no}"), "110");
+            all_stored(database, (0..100).map(|no| a_post(&tenant, &format!("{name}-{no}"), &clock, session(no))).collect()).await;
+            // Every third one is not there.
+            for no in (0..150).rev() {
+                asked.push((tenant.scope(start()), format!("call-{no}"), "110".to_owned()));
+                expected.push((no < 100).then(|| format!("{name}-{no}")));
+            }
+        }
+        assert_eq!(found_at_once(database, &asked).await, expected);
+    });
+}
+
+#[test]
+fn a_lookup_of_an_odd_text_neither_fails_nor_concerns_those_beside_it() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), a_clock());
+        let tenant = created_tenant(database, "c").await;
+        let odd = ["NULL", "{a,b}", "a\\", "'; DROP TABLE session; --", "\"", "é\u{10ffff}", "\u{1}", "a\nb", "$1"];
+        let scope = tenant.scope(start());
+        // Those that can be stored are found, as many as there are, and nothing is found in place of the others.
+        let mut batch = Vec::new();
+        for (no, caller) in odd.iter().enumerate() {
+            batch.push(a_post(&tenant, &format!("s{no}"), &clock, a_session(&format!("call-{no}"), caller)));
+        }
+        let keys: Vec<_> = batch.iter().map(|write| write.details.caller.key().as_str().to_owned()).collect();
+        let mut asked: Vec<_> = keys.iter().enumerate().map(|(no, key)| (scope, format!("call-{no}"), key.clone())).collect();
+        all_stored(database, batch).await;
+        let mut expected: Vec<_> = (0..odd.len()).map(|no| Some(format!("s{no}"))).collect();
+        for impossible in ["\0", "a\0b", &"x".repeat(100_000)] {
+            asked.push((scope, "call-0".to_owned(), impossible.to_owned()));
+            expected.push(None);
+        }
+        assert_eq!(found_at_once(database, &asked).await, expected);
+    });
+}
+
+#[test]
+fn whether_there_is_a_call_is_told_each_apart_and_not_of_what_has_expired() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), a_clock());
+        let (mine, theirs) = (created_tenant(database, "mine").await, created_tenant(database, "theirs").await);
+        stored(database, a_post(&mine, "a", &clock, a_session("call", "110"))).await;
+        stored(database, a_post(&theirs, "b", &clock, a_session("other", "110"))).await;
+        let later = start().plus(Duration::from_hours(24 * 4_000));
+        let looks = [(&mine, "call", start()), (&mine, "other", start()), (&theirs, "other", start()), (&mine, "call", later)];
+        let mut told = JoinSet::new();
+        for (number, (tenant, call, at)) in looks.into_iter().enumerate() {
+            let (database, scope) = (database.clone(), tenant.scope(at));
+            told.spawn(async move { (number, database.has_call(scope, &call_id(call)).await.unwrap()) });
+        }
+        let mut told = told.join_all().await;
+        told.sort_unstable();
+        assert_eq!(told, [(0, true), (1, false), (2, true), (3, false)]);
+    });
+}
+
+fn on_postgresql(behaviour: impl AsyncFn(&TestDatabase)) {
+    on(&[Engine::Postgres], TestDatabase::new, behaviour);
+}
+
+/// The database as it is seen through a network.
+async fn opened_through(test: &TestDatabase) -> (Database, FaultProxy) {
+    let url = test.url();
+    let (host, name) = url.rsplit_once('/').unwrap();
+    let (host, port) = host.rsplit_once(':').unwrap();
+    let network = FaultProxy::before(port.parse().unwrap()).await;
+    let url = Url::parse(&format!("{host}:{}/{name}", network.port())).unwrap();
+    (Database::open(&url).await.unwrap(), network)
+}
+
+#[test]
+fn a_lookup_whose_connection_has_stalled_is_given_up_in_time_and_the_next_one_is_answered() {
+    on_postgresql(async |test| {
+        let (database, network) = opened_through(test).await;
+        let (tenant, clock) = (created_tenant(&database, "c").await, a_clock());
+        stored(&database, a_post(&tenant, "s", &clock, a_session("call", "110"))).await;
+        let scope = tenant.scope(clock.now());
+        assert!(newest(&database, scope, "call", "110").await.is_some());
+        for how in [Network::Stalls, Network::IsHalfOpen] {
+            network.set(how);
+            let began = Instant::now();
+            let given_up = database.newest(scope, &call_id("call"), &caller_key("110")).await;
+            assert!(matches!(given_up, Err(StoreError::Busy(_))), "{given_up:?}");
+            assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+            network.set(Network::Passes);
+            assert!(newest(&database, scope, "call", "110").await.is_some(), "{how:?}");
+        }
+    });
+}
+
+#[test]
+fn connections_that_the_server_closed_meanwhile_are_not_felt_by_lookups() {
+    on_postgresql(async |test| {
+        let (database, clock) = (test.database(), a_clock());
+        let tenant = created_tenant(database, "c").await;
+        stored(database, a_post(&tenant, "s", &clock, a_session("call", "110"))).await;
+        let scope = tenant.scope(clock.now());
+        for _ in 0..3 {
+            // So many at once that all lines are in use.
+            let asked = vec![(scope, "call".to_owned(), "110".to_owned()); 200];
+            assert_eq!(found_at_once(database, &asked).await, vec![Some("s".to_owned()); 200]);
+            test.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            )
+            .await;
+        }
+    });
+}
+
+#[test]
+fn nothing_is_looked_up_by_reading_the_whole_table_also_before_it_was_ever_analysed() {
+    on_postgresql(async |test| {
+        let clock = a_clock();
+        test.execute("ALTER TABLE session SET (autovacuum_enabled = off)").await;
+        let database = test.open_again().await;
+        let tenant = created_tenant(&database, "c").await;
+        let scope = tenant.scope(clock.now());
+        // On an empty table, a small one, and one whose calls all are the same.
+        for round in 0..3 {
+            for call in ["call", "none"] {
+                assert_eq!(newest(&database, scope, call, "110").await.is_some(), round > 0 && call == "call");
+                assert_eq!(database.has_call(scope, &call_id(call)).await.unwrap(), round > 0 && call == "call");
+            }
+            let posts = (0..300).map(|no| a_post(&tenant, &format!("s{round}-{no}"), &clock, a_session("call", &format!("{}", 110 + no))));
+            all_stored(&database, posts.collect()).await;
+            if round == 1 {
+                test.execute("ANALYZE session").await;
+            }
+        }
+        // What its connections counted is told once they are closed.
+        drop(database);
+        test.execute(
+            "DO $$ BEGIN
+                 FOR look IN 1..100 LOOP
+                     PERFORM pg_stat_clear_snapshot();
+                     IF (SELECT idx_scan >= 12 FROM pg_stat_user_indexes WHERE indexrelname = 'session_by_call')
+                         AND (SELECT seq_tup_read = 0 FROM pg_stat_user_tables WHERE relname = 'session')
+                         AND (SELECT sum(idx_scan) = 0 FROM pg_stat_user_indexes WHERE indexrelname IN ('session_by_receipt', 'session_pkey'))
+                     THEN RETURN; END IF;
+                     PERFORM pg_sleep(0.1);
+                 END LOOP;
+                 RAISE EXCEPTION 'lookups did not take the index that is theirs';
+             END $$",
+        )
+        .await;
+    });
+}

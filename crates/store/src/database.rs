@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::elsewhere::Elsewhere;
 use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
 use crate::group_commit::GroupCommit;
-use crate::postgres::{Server, SharedReads};
+use crate::postgres::{Server, SharedReads, WriteLine};
 use crate::read_turns::ReadTurns;
 use crate::upkeep::VACUUM_INTERVAL;
 
@@ -82,7 +82,11 @@ impl Doubt {
 impl Database {
     pub(crate) fn of(pools: Pools, elsewhere: Elsewhere, reads_of_each: usize, server: Option<&Server>) -> Self {
         let sync_failed = watch::Sender::new(false);
-        let group_commit = Arc::new(GroupCommit::start(Writer { pool: pools.line.clone(), sync_failed: sync_failed.clone() }));
+        let group_commit = Arc::new(GroupCommit::start(Writer {
+            pool: pools.line.clone(),
+            sync_failed: sync_failed.clone(),
+            line: server.map(|server| Arc::new(WriteLine::new(server))),
+        }));
         Self {
             pools,
             sync_failed,
@@ -139,7 +143,7 @@ impl Database {
 
     /// What writes in transactions of their own, beside the group commit.
     pub(crate) fn writer(&self) -> Writer {
-        Writer { pool: self.pools.writers.clone(), sync_failed: self.sync_failed.clone() }
+        Writer { pool: self.pools.writers.clone(), sync_failed: self.sync_failed.clone(), line: None }
     }
 
     /// Completes when the disk failed to make something durable that was handed to it. What it holds then is known to nobody: the
@@ -210,9 +214,25 @@ pub(crate) type Working<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreErro
 pub(crate) struct Writer {
     pool: Pool,
     sync_failed: watch::Sender<bool>,
+    line: Option<Arc<WriteLine>>,
+}
+
+/// Pauses before a transaction is made again that lost a conflict with another one; false where that was done often enough.
+pub(crate) async fn pause_before_retry(retries: u32) -> bool {
+    if retries >= MAX_RETRIES {
+        return false;
+    }
+    let pause = FIRST_PAUSE * 2_u32.pow(retries);
+    tokio::time::sleep(pause.mul_f64(rand::random())).await;
+    true
 }
 
 impl Writer {
+    /// The line of the group commit, which is one on a server only.
+    pub(crate) fn line(&self) -> Option<&WriteLine> {
+        self.line.as_deref()
+    }
+
     /// Does `work` with what is `given` in a transaction; again where it lost a conflict with another one. On SQLite the transaction takes the write lock
     /// at once: one that took it later could not wait for it.
     ///
@@ -227,11 +247,7 @@ impl Writer {
         let mut retries = 0;
         loop {
             match self.attempt(given, work).await {
-                Err(error) if is_conflict(&error) && retries < MAX_RETRIES => {
-                    let pause = FIRST_PAUSE * 2_u32.pow(retries);
-                    tokio::time::sleep(pause.mul_f64(rand::random())).await;
-                    retries += 1;
-                }
+                Err(error) if is_conflict(&error) && pause_before_retry(retries).await => retries += 1,
                 outcome => return outcome,
             }
         }

@@ -9,8 +9,10 @@ use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
 mod line;
 mod lookups;
+mod writes;
 
 pub(crate) use line::Server;
+pub(crate) use writes::WriteLine;
 
 use crate::error::of_statement;
 use lookups::Lookups;

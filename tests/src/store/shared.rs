@@ -1,15 +1,17 @@
-//! Lookups that share a statement: each gets its own answer, whatever it is asked together with.
+//! Lookups and writes that share a statement: each gets its own answer, whatever it is asked together with.
 
 use std::time::{Duration, Instant};
 
+use calldata_core::port::Written;
 use calldata_core::{Clock, Scope, SessionStore, StoreError};
 use calldata_store::{Database, Url};
-use calldata_testkit::builders::{a_clock, a_post, a_session, call_id, caller_key, start};
+use calldata_testkit::builders::{a_clock, a_post, a_session, an_import, call_id, caller_key, session_id, start};
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
 use calldata_testkit::fault_proxy::{FaultProxy, Network};
+use calldata_testkit::program::eventually;
 use tokio::task::JoinSet;
 
-use super::{all_stored, created_tenant, newest, stored};
+use super::{all_stored, created_tenant, newest, of_caller, stored};
 
 /// What is found of each call and caller, all of them asked for at once.
 async fn found_at_once(database: &Database, asked: &[(Scope, String, String)]) -> Vec<Option<String>> {
@@ -86,6 +88,28 @@ fn whether_there_is_a_call_is_told_each_apart_and_not_of_what_has_expired() {
     });
 }
 
+#[test]
+fn posts_of_all_kinds_in_one_batch_are_each_told_what_became_of_them() {
+    on_every_engine(async |test| {
+        let (database, clock) = (test.database(), a_clock());
+        let tenant = created_tenant(database, "c").await;
+        let post = |id: &str, call: &str| a_post(&tenant, id, &clock, a_session(call, "110"));
+        all_stored(database, vec![post("young", "young"), post("old", "old")]).await;
+        test.execute("UPDATE session SET received_first = received_first - 3600000 WHERE id = 'old'").await;
+        let batch = vec![
+            post("young2", "young"),
+            an_import(&tenant, "import", &clock, a_session("import", "110")),
+            post("old2", "old"),
+            post("new", "new"),
+            post("new2", "new"),
+        ];
+        let written = all_stored(database, batch).await;
+        let (created, updated) = (|id| Written::Created(session_id(id)), |id| Written::Updated(session_id(id)));
+        assert_eq!(written, [updated("young"), created("import"), created("old2"), created("new"), updated("new")]);
+        assert_eq!(database.history(tenant.scope(start()), &of_caller("110")).await.unwrap().total, 5);
+    });
+}
+
 fn on_postgresql(behaviour: impl AsyncFn(&TestDatabase)) {
     on(&[Engine::Postgres], TestDatabase::new, behaviour);
 }
@@ -136,6 +160,32 @@ fn connections_that_the_server_closed_meanwhile_are_not_felt_by_lookups() {
             )
             .await;
         }
+    });
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_told_as_unconfirmed_and_the_retry_is_the_same_session() {
+    on_postgresql(async |test| {
+        let (database, network) = opened_through(test).await;
+        let (tenant, clock) = (created_tenant(&database, "c").await, a_clock());
+        let post = |id: &str, call: &str| a_post(&tenant, id, &clock, a_session(call, "110"));
+        stored(&database, post("first", "first")).await;
+        network.set(Network::LosesCommits);
+        let lost = database.write(vec![post("s", "call")]).await.pop().unwrap();
+        assert!(matches!(lost, Err(StoreError::Unconfirmed(_))), "{lost:?}");
+        network.set(Network::Passes);
+        eventually("it is there all the same", Duration::from_secs(5), async || {
+            newest(&database, tenant.scope(start()), "call", "110").await.is_some()
+        })
+        .await;
+        assert_eq!(stored(&database, post("again", "call")).await, Written::Updated(session_id("s")));
+        // Stalled before it is there, or after it: nobody knows either.
+        network.set(Network::Stalls);
+        let stalled = database.write(vec![post("t", "stalled")]).await.pop().unwrap();
+        assert!(matches!(stalled, Err(StoreError::Unconfirmed(_))), "{stalled:?}");
+        network.set(Network::Passes);
+        assert!(matches!(stored(&database, post("u", "stalled")).await, Written::Created(_) | Written::Updated(_)));
+        assert_eq!(database.history(tenant.scope(start()), &of_caller("110")).await.unwrap().total, 3);
     });
 }
 

@@ -277,7 +277,10 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
     });
     // What a vanished gateway left behind is rolled back, and frees its locks.
     let idle_ms = POSTGRES_IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();
-    options.map_sqlx_postgres_opts(move |postgres| postgres.options([("idle_in_transaction_session_timeout", idle_ms.as_str())]));
+    // To compile a plan takes longer than any of ours does.
+    options.map_sqlx_postgres_opts(move |postgres| {
+        postgres.options([("idle_in_transaction_session_timeout", idle_ms.as_str()), ("jit", "off")])
+    });
     // A connection that may have stalled is closed without a word: asking it whether it is well could take for ever.
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let in_doubt = in_doubt.clone();

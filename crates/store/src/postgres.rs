@@ -7,6 +7,7 @@ use std::sync::Arc;
 use calldata_core::{CallId, CallerKey, Scope, Session, StoreError};
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
+pub(crate) mod history;
 mod line;
 mod lookups;
 mod writes;

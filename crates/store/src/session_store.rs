@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, Slice, StoredCaller, Write, Written};
 use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 
-use crate::{Database, session_deletes, session_reads, session_writes};
+use crate::{Database, postgres, session_deletes, session_reads, session_writes};
 
 #[async_trait]
 impl SessionStore for Database {
@@ -35,6 +35,9 @@ impl SessionStore for Database {
     }
 
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        if self.is_server() {
+            return self.read_for(scope.tenant(), postgres::history::history(self.readers(), scope, query)).await;
+        }
         self.read_for(scope.tenant(), session_reads::history(self, scope, query)).await
     }
 

@@ -26,12 +26,15 @@ const TOGETHER: Bounds = Bounds { rows: 64, bytes: usize::MAX };
 const PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// The newest session of each call and caller. The order is that of the index, backwards, so that one row is read for each.
+/// What was last received before the horizon was first received before it: that ends the range, and nobody who has many expired sessions of
+/// one call makes those wait who share the statement. Ten minutes are more than clocks of two instances may differ.
 pub(super) const NEWEST: &str = "SELECT k.ord, s.* \
     FROM (SELECT unnest($1::bigint[]) AS t, unnest($2::text[]) AS c, unnest($3::text[]) AS u, unnest($4::bigint[]) AS h, \
         unnest($5::int[]) AS ord) k \
     CROSS JOIN LATERAL (SELECT id, caller, country_code, received_first, received_last, started_at, source, \
         content, conversation, fields, turns, answers, details FROM session \
         WHERE tenant_id = k.t AND call_id = k.c AND caller_key = k.u AND received_first > k.h \
+            AND received_last > k.h - 600000 \
         ORDER BY received_last DESC, id DESC LIMIT 1) s";
 
 /// Whether there is a session of each call, whoever the caller is. Ordered for the sake of the index alone, the only one in
@@ -40,6 +43,7 @@ pub(super) const HAS_CALL: &str = "SELECT k.ord \
     FROM (SELECT unnest($1::bigint[]) AS t, unnest($2::text[]) AS c, unnest($3::text[]) AS u, unnest($4::bigint[]) AS h, \
         unnest($5::int[]) AS ord) k \
     CROSS JOIN LATERAL (SELECT id FROM session WHERE tenant_id = k.t AND call_id = k.c AND received_first > k.h \
+            AND received_last > k.h - 600000 \
         ORDER BY caller_key DESC, received_last DESC LIMIT 1) s";
 
 /// Takes lookups in, and has tasks of its own that ask for them.
@@ -124,13 +128,18 @@ async fn answer_all(queue: Arc<WriteQueue<Job>>, mut line: Line, statement: &'st
         for job in late {
             let _ = job.reply.send(Err(StoreError::Busy("the lookup waited too long".into())));
         }
-        if !jobs.is_empty() {
-            answer(&mut line, statement, jobs).await;
+        if jobs.is_empty() {
+            continue;
+        }
+        // Where it is one of them that fails, the others must not suffer.
+        for job in answer(&mut line, statement, jobs).await {
+            answer(&mut line, statement, vec![job]).await;
         }
     }
 }
 
-async fn answer(line: &mut Line, statement: &'static str, jobs: Vec<Job>) {
+/// Asks and answers; gives back those that are to be asked for one by one, because all of them failed together.
+async fn answer(line: &mut Line, statement: &'static str, jobs: Vec<Job>) -> Vec<Job> {
     let outcome = match tokio::time::timeout(SERVER_TIMEOUT, ask_again(line, statement, &jobs)).await {
         Ok(outcome) => outcome,
         Err(elapsed) => {
@@ -151,12 +160,14 @@ async fn answer(line: &mut Line, statement: &'static str, jobs: Vec<Job>) {
                 let _ = reply.send(Ok(None));
             }
         }
+        Err(StoreError::Failed(_)) if jobs.len() > 1 => return jobs,
         Err(error) => {
             for job in jobs {
                 let _ = job.reply.send(Err(shared(&error)));
             }
         }
     }
+    Vec::new()
 }
 
 /// A kept connection may have been closed by the server since it was last used. Nothing is lost by asking again, once, on a new one.

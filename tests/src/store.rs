@@ -17,6 +17,7 @@ mod migrations;
 mod purge;
 mod replay;
 mod round_trip;
+mod shared;
 
 async fn created_tenant(database: &Database, client_id: &str) -> Tenant {
     let tenant = a_tenant(client_id);

@@ -14,12 +14,13 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::database::{Database, Doubt, Pool, Pools};
 use crate::elsewhere::Elsewhere;
+use crate::postgres::Server;
 
 /// How long a request waits for a connection to a file, which is to say for its turn.
 pub(crate) const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long for one to a server, making it included. An attempt that was begun while the network was gone is lost, and stands in the way
 /// of the next one for so long.
-const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
+pub(crate) const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long a writer waits for another process to finish its write.
 pub(crate) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.
@@ -35,11 +36,12 @@ const POSTGRES_UPKEEP_TIMEOUT: Duration = Duration::from_mins(10);
 const POSTGRES_IDLE_TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// What is acknowledged is durable, also where the server's default is not to wait for the disk. A setting that waits for more than the
 /// disk is left as it is.
-const DURABLE_COMMIT: &str = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+pub(crate) const DURABLE_COMMIT: &str =
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 /// A connection that nobody used for so long is asked whether it is well.
-const POSTGRES_IDLE: Duration = Duration::from_secs(5);
+pub(crate) const POSTGRES_IDLE: Duration = Duration::from_secs(5);
 /// And it has so long to say so.
-const POSTGRES_PING_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const POSTGRES_PING_TIMEOUT: Duration = Duration::from_millis(500);
 /// Versions before this one can damage a database whose log is reset while it is read.
 const MIN_SQLITE: (u32, u32, u32) = (3, 51, 3);
 
@@ -158,6 +160,7 @@ impl Database {
     }
 
     async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
+        let server = Server::parse(url.expose_secret()).map_err(OpenError::Unreachable)?;
         let pool = postgres(url, POSTGRES_CONNECTIONS, POSTGRES_STATEMENT_TIMEOUT).await?;
         let alone = async || postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_STATEMENT_TIMEOUT).await;
         let pools = Pools {
@@ -167,7 +170,7 @@ impl Database {
             keeper: postgres(url, POSTGRES_ONE_AND_SPARES, POSTGRES_UPKEEP_TIMEOUT).await?,
         };
         let elsewhere = Elsewhere::on_server(pool.connection, alone().await?.connection);
-        Ok(Self::on_server(pools, alone().await?, elsewhere, half(POSTGRES_CONNECTIONS)))
+        Ok(Self::on_server(pools, alone().await?, &server, elsewhere, half(POSTGRES_CONNECTIONS)))
     }
 }
 
@@ -272,7 +275,10 @@ async fn postgres(url: &SecretString, connections: u32, statement_timeout: Durat
     });
     // What a vanished gateway left behind is rolled back, and frees its locks.
     let idle_ms = POSTGRES_IDLE_TRANSACTION_TIMEOUT.as_millis().to_string();
-    options.map_sqlx_postgres_opts(move |postgres| postgres.options([("idle_in_transaction_session_timeout", idle_ms.as_str())]));
+    // To compile a plan takes longer than any of ours does.
+    options.map_sqlx_postgres_opts(move |postgres| {
+        postgres.options([("idle_in_transaction_session_timeout", idle_ms.as_str()), ("jit", "off")])
+    });
     // A connection that may have stalled is closed without a word: asking it whether it is well could take for ever.
     options.map_sqlx_postgres_pool_opts(move |pool| {
         let in_doubt = in_doubt.clone();

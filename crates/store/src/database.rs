@@ -21,6 +21,7 @@ use crate::elsewhere::Elsewhere;
 use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_statement};
 use crate::group_commit::GroupCommit;
 use crate::memory::{Change, Memory};
+use crate::postgres::{Server, SharedReads, WriteLine};
 use crate::read_turns::ReadTurns;
 use crate::sqlite::history::Histories;
 use crate::sqlite::lookups::Lookups;
@@ -33,7 +34,7 @@ const MAX_RETRIES: u32 = 5;
 /// The longest pause before the first of them; each further one may take twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(8);
 /// How long a server may take for a whole transaction, or for a query. SQLite has no such limit: its calls cannot be abandoned.
-const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
+pub(crate) const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// A query that was given up after this time may have hung.
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 
@@ -48,7 +49,7 @@ const DROP_OLD_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Database {
     pools: Pools,
-    file: Option<InFile>,
+    engine: Engine,
     sync_failed: watch::Sender<bool>,
     group_commit: Arc<GroupCommit>,
     elsewhere: Arc<Elsewhere>,
@@ -66,6 +67,13 @@ pub(crate) struct InFile {
     pub(crate) memory: Arc<Memory>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) histories: Arc<Histories>,
+}
+
+/// Who answers what is asked most, past the pools.
+#[derive(Clone, Debug)]
+pub(crate) enum Engine {
+    File(InFile),
+    Server(Arc<SharedReads>),
 }
 
 impl fmt::Debug for InFile {
@@ -110,10 +118,11 @@ impl Doubt {
 }
 
 impl Database {
-    pub(crate) fn on_server(pools: Pools, line: Pool, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
+    pub(crate) fn on_server(pools: Pools, line: Pool, server: &Server, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
         let sync_failed = watch::Sender::new(false);
-        let group_commit = GroupCommit::to_server(Writer { pool: line, file: None, sync_failed: sync_failed.clone() });
-        Self::of(pools, group_commit, None, sync_failed, elsewhere, reads_of_each)
+        let line = Writer { pool: line, file: None, sync_failed: sync_failed.clone(), line: Some(Arc::new(WriteLine::new(server))) };
+        let engine = Engine::Server(SharedReads::start(server));
+        Self::of(pools, GroupCommit::to_server(line), engine, sync_failed, elsewhere, reads_of_each)
     }
 
     pub(crate) fn in_file(pools: Pools, file: &Path, reads_of_each: usize) -> io::Result<Self> {
@@ -135,20 +144,20 @@ impl Database {
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
         let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory));
         let in_file = InFile { pen, memory, lookups: Arc::new(lookups), histories: Arc::new(histories) };
-        Ok(Self::of(pools, group_commit, Some(in_file), sync_failed, Elsewhere::silent(), reads_of_each))
+        Ok(Self::of(pools, group_commit, Engine::File(in_file), sync_failed, Elsewhere::silent(), reads_of_each))
     }
 
     fn of(
         pools: Pools,
         group_commit: GroupCommit,
-        file: Option<InFile>,
+        engine: Engine,
         sync_failed: watch::Sender<bool>,
         elsewhere: Elsewhere,
         reads_of_each: usize,
     ) -> Self {
         Self {
             pools,
-            file,
+            engine,
             sync_failed,
             group_commit: Arc::new(group_commit),
             elsewhere: Arc::new(elsewhere),
@@ -168,7 +177,15 @@ impl Database {
 
     /// What a database in a file has; `None` on a server.
     pub(crate) fn file(&self) -> Option<&InFile> {
-        self.file.as_ref()
+        match &self.engine {
+            Engine::File(file) => Some(file),
+            Engine::Server(_) => None,
+        }
+    }
+
+    /// Who answers what is asked most.
+    pub(crate) fn hot(&self) -> &Engine {
+        &self.engine
     }
 
     /// A connection that requests do not use.
@@ -202,7 +219,7 @@ impl Database {
 
     /// What writes in transactions of their own, beside the group commit.
     pub(crate) fn writer(&self) -> Writer {
-        Writer { pool: self.pools.writers.clone(), file: self.file.clone(), sync_failed: self.sync_failed.clone() }
+        Writer { pool: self.pools.writers.clone(), file: self.file().cloned(), sync_failed: self.sync_failed.clone(), line: None }
     }
 
     /// Whether the newest session of that call and caller is answered from memory; see [`crate::memory`].
@@ -286,9 +303,25 @@ pub(crate) struct Writer {
     pool: Pool,
     file: Option<InFile>,
     sync_failed: watch::Sender<bool>,
+    line: Option<Arc<WriteLine>>,
+}
+
+/// Pauses before a transaction is made again that lost a conflict with another one; false where that was done often enough.
+pub(crate) async fn pause_before_retry(retries: u32) -> bool {
+    if retries >= MAX_RETRIES {
+        return false;
+    }
+    let pause = FIRST_PAUSE * 2_u32.pow(retries);
+    tokio::time::sleep(pause.mul_f64(rand::random())).await;
+    true
 }
 
 impl Writer {
+    /// The line of the group commit, which is one on a server only.
+    pub(crate) fn line(&self) -> Option<&WriteLine> {
+        self.line.as_deref()
+    }
+
     /// Does `work` with what is `given` in a transaction; again where it lost a conflict with another one. On SQLite the transaction takes the write lock
     /// at once: one that took it later could not wait for it. Changes no session.
     ///
@@ -308,11 +341,7 @@ impl Writer {
         let mut retries = 0;
         loop {
             match self.attempt(given, work, changes).await {
-                Err(error) if is_conflict(&error) && retries < MAX_RETRIES => {
-                    let pause = FIRST_PAUSE * 2_u32.pow(retries);
-                    tokio::time::sleep(pause.mul_f64(rand::random())).await;
-                    retries += 1;
-                }
+                Err(error) if is_conflict(&error) && pause_before_retry(retries).await => retries += 1,
                 outcome => return outcome,
             }
         }

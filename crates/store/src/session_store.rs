@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, Slice, StoredCaller, Write, Written};
 use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 
-use crate::{Database, session_deletes, session_reads, session_writes};
+use crate::database::Engine;
+use crate::{Database, postgres, session_deletes, session_reads, session_writes};
 
 #[async_trait]
 impl SessionStore for Database {
@@ -17,16 +18,16 @@ impl SessionStore for Database {
     }
 
     async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
-        match self.file() {
-            Some(file) => file.lookups.newest(scope, call, caller).await,
-            None => self.read_for(scope.tenant(), session_reads::newest(self, scope, call, caller)).await,
+        match self.hot() {
+            Engine::File(file) => file.lookups.newest(scope, call, caller).await,
+            Engine::Server(shared) => shared.newest(scope, call, caller).await,
         }
     }
 
     async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
-        match self.file() {
-            Some(file) => file.lookups.has_call(scope, call).await,
-            None => self.read_for(scope.tenant(), session_reads::has_call(self, scope, call)).await,
+        match self.hot() {
+            Engine::File(file) => file.lookups.has_call(scope, call).await,
+            Engine::Server(shared) => shared.has_call(scope, call).await,
         }
     }
 
@@ -35,9 +36,9 @@ impl SessionStore for Database {
     }
 
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        match self.file() {
-            Some(file) => file.histories.page(scope, query).await,
-            None => self.read_for(scope.tenant(), session_reads::history(self, scope, query)).await,
+        match self.hot() {
+            Engine::File(file) => file.histories.page(scope, query).await,
+            Engine::Server(_) => self.read_for(scope.tenant(), postgres::history::history(self.readers(), scope, query)).await,
         }
     }
 

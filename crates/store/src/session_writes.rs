@@ -15,6 +15,7 @@ use crate::database::{Work, Writer};
 use crate::entity::session::{Column, Entity, Model};
 use crate::error::{Unreadable, of_statement};
 use crate::memory::Change;
+use crate::postgres::WriteLine;
 use crate::row;
 
 /// Rows in one statement; every row binds some twenty values, and engines bound their number.
@@ -57,6 +58,11 @@ impl Row {
         &self.identity
     }
 
+    /// What is stored of it.
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// About how much text it holds.
     pub(crate) fn bytes(&self) -> usize {
         let Model { call_id, caller, fields, content, conversation, turns, answers, details, .. } = &self.model;
@@ -78,13 +84,50 @@ pub(crate) async fn write(writer: &Writer, rows: Vec<Row>) -> Vec<Result<Written
         }
     }
     let rows: Vec<_> = folded.values().collect();
-    let outcomes = match writer.transact(&rows[..], |transaction, rows| Box::pin(write_together(transaction, rows))).await {
-        Ok(written) => written.into_iter().map(|(identity, written)| (identity, Ok(written))).collect(),
-        // What befell the whole transaction befell each of them; where it was a row, the others must not suffer.
-        Err(StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_)) if rows.len() > 1 => apart(writer, &rows).await,
-        Err(error) => rows.iter().map(|row| (row.identity.clone(), Err(shared(&error)))).collect(),
+    let outcomes = match writer.line() {
+        Some(line) => on_line(line, writer, rows).await,
+        None => together(writer, &rows).await,
     };
     answers(identities, &outcomes)
+}
+
+/// What one statement cannot store is stored the long way: sessions of which an older one holds the digest, and those that are told apart
+/// by their identifier.
+async fn on_line(line: &WriteLine, writer: &Writer, rows: Vec<&Row>) -> Outcomes {
+    let (by_digest, mut rest): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
+    let mut outcomes = Outcomes::new();
+    if !by_digest.is_empty() {
+        match line.insert_or_refresh(&by_digest).await {
+            Ok(stored) => {
+                let ids: HashMap<_, _> = by_digest.iter().map(|row| (&row.identity, &row.id)).collect();
+                outcomes.extend(stored.into_iter().map(|(identity, id)| {
+                    let created = ids.get(&identity) == Some(&&id);
+                    (identity, Ok(if created { Written::Created(id) } else { Written::Updated(id) }))
+                }));
+                rest.extend(by_digest.into_iter().filter(|row| !outcomes.contains_key(&row.identity)));
+            }
+            Err(error) => outcomes = failed(writer, &by_digest, &error).await,
+        }
+    }
+    if !rest.is_empty() {
+        outcomes.extend(together(writer, &rest).await);
+    }
+    outcomes
+}
+
+async fn together(writer: &Writer, rows: &[&Row]) -> Outcomes {
+    match writer.transact(rows, |transaction, rows| Box::pin(write_together(transaction, rows))).await {
+        Ok(written) => written.into_iter().map(|(identity, written)| (identity, Ok(written))).collect(),
+        Err(error) => failed(writer, rows, &error).await,
+    }
+}
+
+/// What befell the whole transaction befell each of them; where it was a row, the others must not suffer.
+async fn failed(writer: &Writer, rows: &[&Row], error: &StoreError) -> Outcomes {
+    match error {
+        StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_) if rows.len() > 1 => apart(writer, rows).await,
+        error => rows.iter().map(|row| (row.identity.clone(), Err(shared(error)))).collect(),
+    }
 }
 
 type Outcomes = HashMap<Identity, Result<Written, StoreError>>;

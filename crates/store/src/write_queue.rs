@@ -85,6 +85,8 @@ impl<L: Load> WriteQueue<L> {
                     return Some(taken);
                 }
                 if waiting.closed {
+                    // Others who wait for the first are told by the one before them.
+                    self.filled.notify_one();
                     return None;
                 }
             }
@@ -233,5 +235,21 @@ mod tests {
         assert!(queue.push(parcel(1, 2)).is_err());
         assert_eq!(queue.take(MANY).await.unwrap(), [parcel(1, 1)]);
         assert_eq!(queue.take(MANY).await, None);
+    }
+
+    #[tokio::test]
+    async fn all_who_take_from_it_hear_that_it_is_closed() {
+        let queue = std::sync::Arc::new(queue(10));
+        let takers: Vec<_> = (0..3)
+            .map(|_| {
+                let queue = std::sync::Arc::clone(&queue);
+                tokio::spawn(async move { queue.take(MANY).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        queue.close();
+        for taker in takers {
+            assert_eq!(tokio::time::timeout(std::time::Duration::from_secs(5), taker).await.unwrap().unwrap(), None);
+        }
     }
 }

@@ -11,6 +11,10 @@ use tokio::task::JoinHandle;
 
 /// How a statement of PostgreSQL's that commits begins.
 const COMMIT: &[u8] = b"COMMIT";
+/// How the text of one begins that is a transaction by itself. A server is told it once for each connection,
+const INSERT: &[u8] = b"INSERT INTO session ";
+/// and from then on by the name that the driver gives to the first statement of a connection.
+const FIRST_STATEMENT: &[u8] = b"\0sqlx_s_1\0";
 
 /// What the network does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +85,11 @@ async fn between(client: TcpStream, port: u16, mut network: watch::Receiver<Netw
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return reset(&client) };
     let ((from_client, mut to_client), (from_server, mut to_server)) = (client.into_split(), server.into_split());
     let (committing, lost) = (AtomicBool::new(false), Notify::new());
+    let inserts = AtomicBool::new(false);
     let up = pass(&from_client, &mut to_server, network.clone(), |network, bytes| {
-        let is_commit = bytes.windows(COMMIT.len()).any(|some| some == COMMIT);
+        let told = |what: &[u8]| bytes.windows(what.len()).any(|some| some == what);
+        let is_commit = told(COMMIT) || (inserts.load(Ordering::Relaxed) && told(FIRST_STATEMENT));
+        inserts.fetch_or(told(INSERT), Ordering::Relaxed);
         committing.fetch_or(network == Network::LosesCommits && is_commit, Ordering::Relaxed);
         true
     });

@@ -16,8 +16,9 @@ const ANSWERED: Duration = Duration::from_millis(3_000 + 500);
 const HEALED: Duration = Duration::from_secs(5);
 /// How long a network is gone: longer than any deadline.
 const GONE: Duration = Duration::from_secs(6);
-/// The bounds of all pools: one of ten, and four of one with three spares: to write, for readiness, upkeep and listening.
-const CONNECTIONS: i64 = 10 + 4 * 4;
+/// The bounds of all pools: one of ten, and four of one with three spares: to write, for readiness, upkeep and listening. And those that a
+/// task keeps: one for the group commit, three for lookups.
+const CONNECTIONS: i64 = 10 + 4 * 4 + 1 + 3;
 
 /// A server of its own, a network in front of it, and a gateway behind that.
 struct Setting {

@@ -55,6 +55,26 @@ fn oif_q5_paging_repeats_and_skips_nothing() {
 }
 
 #[test]
+fn oif_q5_any_page_is_that_part_of_the_whole() {
+    on_every_engine(async |test| {
+        let names: Vec<_> = (0..12).map(|no| format!("s{no:02}")).collect();
+        let starts: Vec<_> = names.iter().zip(0..).map(|(name, no): (_, u64)| (name.as_str(), no / 3)).collect();
+        let scope = sessions(test, &starts).await;
+        let whole = history_ids(test.database(), scope, &of_caller("110")).await;
+        for offset in 0..15 {
+            for limit in [1, 2, 5, 12, 100] {
+                let query = HistoryQuery { offset, limit, ..of_caller("110") };
+                let page = test.database().history(scope, &query).await.unwrap();
+                let part: Vec<_> = whole.iter().skip(offset.try_into().unwrap()).take(limit.try_into().unwrap()).cloned().collect();
+                assert_eq!((page.total, ids(&page.sessions)), (12, part), "{limit} from {offset}");
+            }
+        }
+        let part = HistoryQuery { offset: 4, limit: 2, from: Some(second(1)), ..of_caller("110") };
+        assert_eq!(history_ids(test.database(), scope, &part).await, whole[4..6], "the nine from then on");
+    });
+}
+
+#[test]
 fn oif_q4_past_the_last_page_there_is_nothing_and_the_total_is_true() {
     on_every_engine(async |test| {
         let scope = sessions(test, &[("a", 0), ("b", 1), ("c", 2)]).await;

@@ -21,8 +21,8 @@ macro_rules! columns {
 const NEWEST: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM session INDEXED BY session_by_call WHERE tenant_id = ?1 AND call_id = ?2 AND caller_key = ?3 AND received_first > ?4
-    ORDER BY received_last DESC, id DESC LIMIT 1"
+    " FROM session INDEXED BY session_by_call WHERE tenant_id = ?1 AND call_id = ?2 AND caller_key = ?3
+    AND received_last > ?4 AND received_first > ?4 ORDER BY received_last DESC, id DESC LIMIT 1"
 );
 const HAS_CALL: &str =
     "SELECT 1 FROM session INDEXED BY session_by_call WHERE tenant_id = ?1 AND call_id = ?2 AND received_first > ?3 LIMIT 1";

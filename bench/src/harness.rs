@@ -12,7 +12,7 @@ use crate::processes::Memory;
 use crate::report::{Record, Results};
 use crate::rows::Filling;
 use crate::server::{Folder, Server};
-use crate::stores::{self, Store};
+use crate::stores::{self, FRESH, Store};
 use crate::work::{Posts, Work};
 use crate::{Error, Result};
 
@@ -89,6 +89,18 @@ impl Harness {
         store.map_or(Ok(()), |store| stores::delete(self.postgres.as_ref(), &store))
     }
 
+    /// Deletes all databases, and hands over what was measured.
+    ///
+    /// # Errors
+    /// When one cannot be deleted.
+    pub fn finish(mut self) -> Result<Results> {
+        for (_, store) in self.stores.drain() {
+            stores::delete(self.postgres.as_ref(), &store)?;
+        }
+        stores::delete_fresh(&self.folder)?;
+        Ok(self.results)
+    }
+
     /// A database for one run.
     ///
     /// # Errors
@@ -97,7 +109,7 @@ impl Harness {
         if contender == Contender::Bare {
             return Ok(None);
         }
-        stores::make(&self.folder, self.postgres.as_ref(), contender, "fresh", filling).map(Some)
+        stores::make(&self.folder, self.postgres.as_ref(), contender, FRESH, filling).map(Some)
     }
 
     /// Starts a contender.
@@ -105,17 +117,28 @@ impl Harness {
     /// # Errors
     /// When it does not start.
     pub fn start(&self, contender: Contender, store: Option<&Store>) -> Result<Server> {
-        Server::start(&self.folder, self.postgres.as_ref(), contender, store)
+        Server::start(&self.folder, self.postgres.as_ref(), contender, store, false)
+    }
+
+    /// Starts a gateway that tells its metrics.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_with_metrics(&self, contender: Contender, store: Option<&Store>) -> Result<Server> {
+        Server::start(&self.folder, self.postgres.as_ref(), contender, store, true)
     }
 
     /// What connections post next: nothing that was posted before.
-    pub fn posts(&mut self) -> impl Fn(usize) -> Box<dyn Work> + use<> {
-        let (first, step) = (self.next_post, self.options.connections);
+    pub fn post_numbers(&mut self) -> PostNumbers {
+        let first = self.next_post;
         self.next_post += POSTS_A_RUN;
-        move |number| {
-            let number = u64::try_from(number).unwrap_or(0);
-            Box::new(Posts::new(first + number, u64::try_from(step).unwrap_or(1), first + POSTS_A_RUN))
-        }
+        PostNumbers { first, step: u64::try_from(self.options.connections).unwrap_or(1) }
+    }
+
+    /// The same, for a load of nothing else.
+    pub fn posts(&mut self) -> impl Fn(usize) -> Box<dyn Work> + use<> {
+        let numbers = self.post_numbers();
+        move |number| Box::new(numbers.of(number))
     }
 
     /// Posts the sessions of the last minute through the server itself.
@@ -147,6 +170,21 @@ impl Harness {
         let rate = record.rate;
         self.results.add(record);
         Ok(rate)
+    }
+}
+
+/// Numbers that were not posted yet, shared out to connections.
+#[derive(Clone, Copy, Debug)]
+pub struct PostNumbers {
+    first: u64,
+    step: u64,
+}
+
+impl PostNumbers {
+    /// The posts of a connection.
+    pub fn of(self, number: usize) -> Posts {
+        let first = self.first + u64::try_from(number).unwrap_or(0);
+        Posts::new(first, self.step, self.first + POSTS_A_RUN)
     }
 }
 

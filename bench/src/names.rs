@@ -37,8 +37,7 @@ pub fn content(number: u64) -> String {
 }
 
 /// What else was posted, as JSON.
-pub const FIELDS: &str =
-    r#"{"destination":"someServiceQueue","intent":"doSomeCoolThing","sessionid":"d69130c6fe02bf8110a25d191c5ec6de"}"#;
+pub const FIELDS: &str = r#"{"destination":"someServiceQueue","intent":"doSomeCoolThing","sessionid":"d69130c6fe02bf8110a25d191c5ec6de"}"#;
 /// The member of [`FIELDS`] that has a column.
 pub const INTENT: &str = "doSomeCoolThing";
 

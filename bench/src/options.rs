@@ -117,7 +117,21 @@ pub struct Options {
 impl From<Cli> for Options {
     fn from(cli: Cli) -> Self {
         let Cli {
-            sets, engines, peers, short, rounds, seconds, rows, large_rows, expired, heavy, recent, connections, threads, name, no_chart,
+            sets,
+            engines,
+            peers,
+            short,
+            rounds,
+            seconds,
+            rows,
+            large_rows,
+            expired,
+            heavy,
+            recent,
+            connections,
+            threads,
+            name,
+            no_chart,
         } = cli;
         let either = |long: u64, shorter: u64| if short { shorter } else { long };
         let mut sets = if sets.is_empty() { Set::value_variants().to_vec() } else { sets };

@@ -59,6 +59,8 @@ pub struct Server {
     pub address: SocketAddr,
     /// From its start to its first answer.
     pub started_in: Duration,
+    /// Where its metrics are, if it was asked for them.
+    pub metrics: Option<SocketAddr>,
     child: Child,
     database: Option<Family>,
 }
@@ -68,9 +70,19 @@ impl Server {
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(folder: &Folder, server: Option<&Postgres>, contender: Contender, store: Option<&Store>) -> Result<Self> {
+    pub fn start(
+        folder: &Folder,
+        server: Option<&Postgres>,
+        contender: Contender,
+        store: Option<&Store>,
+        with_metrics: bool,
+    ) -> Result<Self> {
         let port = if contender.is_peer() { a_free_port()? } else { 0 };
         let mut command = command(folder, server, contender, store, port)?;
+        let metrics = if with_metrics { Some(SocketAddr::from(([127, 0, 0, 1], a_free_port()?))) } else { None };
+        if let Some(metrics) = metrics {
+            command.args(["--admin-listen", &metrics.to_string()]);
+        }
         let log = File::create(folder.data.join(format!("{contender}.log")))?;
         let own_port = port == 0;
         command.process_group(0).stdin(Stdio::null()).stderr(log.try_clone()?);
@@ -79,7 +91,7 @@ impl Server {
         let mut child = command.spawn().map_err(|error| format!("{contender} cannot be started: {error}"))?;
         let found = if own_port { told_address(&mut child) } else { Ok(SocketAddr::from(([127, 0, 0, 1], port))) };
         let database = server.filter(|_| contender.engine() == Some(Engine::Postgres)).map(Postgres::processes);
-        let mut this = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), started_in: Duration::ZERO, child, database };
+        let mut this = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), started_in: Duration::ZERO, metrics, child, database };
         this.address = found.map_err(|error| format!("{contender} does not start, see its log: {error}"))?;
         // A peer has no page for this; that it answers is enough.
         while !answers(this.address) {

@@ -88,6 +88,17 @@ pub fn delete(server: Option<&Postgres>, store: &Store) -> Result {
     }
 }
 
+/// The name of what is made anew for every run.
+pub const FRESH: &str = "fresh";
+
+/// Deletes the files of that name; databases of the throwaway server go with it.
+///
+/// # Errors
+/// When they cannot be deleted.
+pub fn delete_fresh(folder: &Folder) -> Result {
+    ["gateway", "peer"].into_iter().try_for_each(|kind| remove(&folder.path().join(format!("{kind}-{FRESH}.db"))))
+}
+
 fn remove(file: &Path) -> Result {
     for end in ["", "-wal", "-shm", ".token-secret"] {
         let file = PathBuf::from(format!("{}{end}", file.display()));

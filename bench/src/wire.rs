@@ -50,10 +50,8 @@ pub fn get(path_and_query: &str) -> Vec<u8> {
 /// A request that posts this JSON.
 pub fn post(path_and_query: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!(
-        "POST {path_and_query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-    )
-    .into_bytes()
+    format!("POST {path_and_query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 #[cfg(test)]

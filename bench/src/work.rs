@@ -125,8 +125,7 @@ impl Fetches {
     /// Fetches what was chosen; another seed is another order.
     pub fn new(chosen: Chosen, seed: u64) -> Self {
         let (caller, call) = (names::caller(A_CALLER).replace('+', "%2B"), names::call(A_CALL));
-        let request =
-            wire::get(&format!("/api/CallData?clientId={CLIENT}&code={KEY}&caller={caller}&callid={call}&timeLimit=2592000"));
+        let request = wire::get(&format!("/api/CallData?clientId={CLIENT}&code={KEY}&caller={caller}&callid={call}&timeLimit=2592000"));
         let needle = format!("\"callid\":\"{call}\"").into_bytes();
         Self { template: Template::new(request, A_CALLER, A_CALL), chosen, random: Random::new(seed), needle }
     }
@@ -200,9 +199,8 @@ impl Histories {
     /// Asks for that page; another seed is another order of users.
     pub fn new(page: Page, seed: u64) -> Self {
         let (user, number, size) = (names::caller(A_CALLER), page.number, page.size);
-        let body = format!(
-            r#"{{"tenantId":"{CLIENT}","authToken":"{KEY}","userMobile":"{user}","pageNum":"{number}","pageSize":"{size}"}}"#
-        );
+        let body =
+            format!(r#"{{"tenantId":"{CLIENT}","authToken":"{KEY}","userMobile":"{user}","pageNum":"{number}","pageSize":"{size}"}}"#);
         Self {
             template: Template::new(wire::post("/oifde/rest/api/queryRecordHistory", &body), A_CALLER, A_CALL),
             page,
@@ -294,7 +292,10 @@ mod tests {
     fn a_page_has_to_hold_all_its_records() {
         let mut histories = Histories::new(Page { first_user: 0, users: 1, number: 1, size: 1, total: 20 }, 1);
         histories.next().unwrap();
-        assert_eq!(histories.check(&of(br#"{"errorCode":0,"errorMsg":"Success","total":20,"recordList":[{"logId":"1"}]}"#)), Verdict::Right);
+        assert_eq!(
+            histories.check(&of(br#"{"errorCode":0,"errorMsg":"Success","total":20,"recordList":[{"logId":"1"}]}"#)),
+            Verdict::Right
+        );
         assert_eq!(histories.check(&of(br#"{"errorCode":0,"errorMsg":"Success","total":20,"recordList":[]}"#)), Verdict::Wrong);
         assert_eq!(histories.check(&of(br#"{"errorCode":0,"errorMsg":"Success","total":2,"recordList":[{"logId":"1"}]}"#)), Verdict::Wrong);
     }

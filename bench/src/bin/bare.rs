@@ -54,8 +54,9 @@ fn router() -> Router {
         let page = Arc::clone(&page);
         async move { if parses(&body) { json(page.to_string()) } else { StatusCode::BAD_REQUEST.into_response() } }
     };
-    let store =
-        async |body: Bytes| if parses(&body) { json(r#"{"choice":"success","output":{}}"#) } else { StatusCode::BAD_REQUEST.into_response() };
+    let store = async |body: Bytes| {
+        if parses(&body) { json(r#"{"choice":"success","output":{}}"#) } else { StatusCode::BAD_REQUEST.into_response() }
+    };
     Router::new()
         .route("/api/CallData", get(fetch).post(store))
         .route("/oifde/rest/api/queryRecordHistory", post(history))

@@ -55,7 +55,8 @@ pub(super) fn fill_gateway(file: &Path, filling: Filling, now_ms: i64) -> Result
 
 /// The indexes of the session table that can be dropped, with the statements that made them.
 fn indexes(connection: &Connection) -> Result<Vec<(String, String)>> {
-    let mut select = connection.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'session' AND sql IS NOT NULL")?;
+    let mut select =
+        connection.prepare("SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'session' AND sql IS NOT NULL")?;
     let rows = select.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<std::result::Result<_, _>>()?)
 }
@@ -68,7 +69,8 @@ pub(super) fn fill_peer(file: &Path, filling: Filling, now_ms: i64) -> Result {
     let transaction = connection.transaction()?;
     transaction.execute_batch(&peer_tables(Engine::Sqlite))?;
     {
-        let mut call = transaction.prepare("INSERT INTO call_data (tenant_id, call_id, caller, received_at, fields) VALUES (1,?1,?2,?3,?4)")?;
+        let mut call =
+            transaction.prepare("INSERT INTO call_data (tenant_id, call_id, caller, received_at, fields) VALUES (1,?1,?2,?3,?4)")?;
         let mut record = transaction.prepare("INSERT INTO record (tenant_id, mobile, call_id, start_time, doc) VALUES (1,?1,?2,?3,?4)")?;
         for row in filling.rows(now_ms) {
             call.execute((names::call(row.call), names::caller(row.caller), row.received_ms, row.posted_fields()))?;

@@ -11,6 +11,7 @@
 
 pub mod contender;
 pub mod harness;
+pub mod hot_paths;
 pub mod load;
 pub mod names;
 pub mod options;

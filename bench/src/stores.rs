@@ -88,6 +88,14 @@ pub fn delete(server: Option<&Postgres>, store: &Store) -> Result {
     }
 }
 
+/// Fills a file that the gateway has made, with its tenant.
+///
+/// # Errors
+/// When it cannot be filled.
+pub fn fill_file(file: &Path, filling: Filling, now_ms: i64) -> Result {
+    sqlite::fill_gateway(file, filling, now_ms)
+}
+
 /// The name of what is made anew for every run.
 pub const FRESH: &str = "fresh";
 

@@ -18,7 +18,7 @@ pub enum Contender {
     Bare,
     /// The gateway.
     Gateway(Engine),
-    /// Python: FastAPI with SQLAlchemy, two workers.
+    /// Python: `FastAPI` with `SQLAlchemy`, two workers.
     FastApi(Engine),
     /// Node: Fastify with better-sqlite3 or pg, two processes.
     Fastify(Engine),

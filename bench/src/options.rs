@@ -59,7 +59,7 @@ pub struct Cli {
 /// A peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
-    /// FastAPI with SQLAlchemy
+    /// `FastAPI` with `SQLAlchemy`
     Fastapi,
     /// Fastify with better-sqlite3 or pg
     Fastify,

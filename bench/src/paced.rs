@@ -27,11 +27,14 @@ pub struct Sample {
     pub latency: Duration,
 }
 
+/// What was counted, and every answer by itself.
+type Answered = (Tally, Vec<Sample>);
+
 /// A load that goes on until it is stopped.
 pub struct Paced {
     stop: Arc<AtomicBool>,
     began: Instant,
-    threads: Vec<std::thread::JoinHandle<Result<(Tally, Vec<Sample>)>>>,
+    threads: Vec<std::thread::JoinHandle<Result<Answered>>>,
 }
 
 impl Paced {
@@ -63,7 +66,7 @@ impl Paced {
     ///
     /// # Errors
     /// When a connection broke, or an answer could not be read.
-    pub fn stop(self) -> Result<(Tally, Vec<Sample>)> {
+    pub fn stop(self) -> Result<Answered> {
         self.stop.store(true, Ordering::Relaxed);
         let (mut tally, mut samples) = (Tally::new()?, Vec::new());
         for thread in self.threads {
@@ -83,7 +86,7 @@ fn connection(
     first: Instant,
     every: Duration,
     mut work: Box<dyn Work>,
-) -> Result<(Tally, Vec<Sample>)> {
+) -> Result<Answered> {
     // Sleeps end within a microsecond of when they should, not within the usual fifty.
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000))?;
     let mut stream = TcpStream::connect(address)?;

@@ -52,7 +52,7 @@ impl Filling {
         let expired = (0..self.expired).map(move |at| (expired_at(at), names::EXPIRED + at, names::EXPIRED + at));
         let mixed_at = spread(self.ordinary + self.heavy, now_ms - SPREAD_DAYS * DAY_MS, now_ms - 20_000);
         // Every so many rows one is of the heavy user.
-        let every = if self.heavy == 0 { u64::MAX } else { (self.ordinary + self.heavy) / self.heavy };
+        let every = (self.ordinary + self.heavy).checked_div(self.heavy).unwrap_or(u64::MAX);
         let mixed = (0..self.ordinary + self.heavy).scan((0, 0), move |(ordinary, heavy), at| {
             let of_heavy = *heavy < self.heavy && (at % every == 0 || *ordinary == self.ordinary);
             let (caller, call) = if of_heavy {
@@ -67,12 +67,12 @@ impl Filling {
         let recent_at = spread(self.recent, now_ms - 10_000, now_ms);
         let recent = (0..self.recent).map(move |at| (recent_at(at), names::RECENT + at, names::RECENT + at));
         expired.chain(mixed).chain(recent).map(move |(received_ms, caller, call)| {
-            let (high, low) = (random.next(), random.next());
+            let (high, low) = (random.draw(), random.draw());
             let mut digest = [0; 16];
             for (to, from) in digest.iter_mut().zip(high.to_ne_bytes().into_iter().chain(low.to_ne_bytes())) {
                 *to = from;
             }
-            Row { received_ms, caller, call, id: identifier(received_ms, random.next(), random.next()), digest }
+            Row { received_ms, caller, call, id: identifier(received_ms, random.draw(), random.draw()), digest }
         })
     }
 }

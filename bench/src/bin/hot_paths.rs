@@ -102,7 +102,8 @@ fn compare(counted: &BTreeMap<String, f64>) -> Result {
         return Ok(());
     }
     let worse = worse.join(", ");
-    Err(format!("more than {TOLERANCE_PERCENT} % above the committed figure: {worse}. If that is worth it: just instructions-accept").into())
+    Err(format!("more than {TOLERANCE_PERCENT} % above the committed figure: {worse}. If that is worth it: just instructions-accept")
+        .into())
 }
 
 fn accept(counted: &BTreeMap<String, f64>) -> Result {

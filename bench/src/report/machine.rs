@@ -53,7 +53,7 @@ impl Machine {
             cpu,
             cores: std::thread::available_parallelism()?.get(),
             memory_gb: (memory_kb / 1e5).round() / 10.0,
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.split(['-', '\n']).next().unwrap_or_default().to_owned(),
             versions,
         })
     }

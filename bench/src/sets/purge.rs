@@ -54,7 +54,7 @@ fn one(harness: &mut Harness, contender: Contender) -> Result {
         }
         std::thread::sleep(LOOK);
     }
-    let took = load.elapsed() - begin;
+    let took = load.elapsed().saturating_sub(begin);
     std::thread::sleep(WIPE);
     let end = load.elapsed();
     let (tally, samples) = load.stop()?;

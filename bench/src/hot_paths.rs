@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -21,9 +22,12 @@ use crate::work::{Chosen, Fetches, Histories, Page, Posts, Verdict, Work, users}
 use crate::{Result, stores};
 
 /// What is in the database before.
-const FILLING: Filling = Filling { expired: 0, ordinary: 20_000, heavy: 0, recent: 0 };
+const FILLING: Filling = Filling { expired: 0, ordinary: 2_000, heavy: 0, recent: 0 };
 /// How many sessions the process posts before it fetches them.
 const RECENT: u64 = 200;
+
+/// Everything takes fifty times as long while it is counted.
+const DEADLINE: Duration = Duration::from_mins(10);
 
 /// A path through the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -46,8 +50,8 @@ impl HotPath {
     pub fn few_and_many(self) -> (u32, u32) {
         match self {
             Self::W => (200, 700),
-            Self::RRecent | Self::RCold => (200, 1_000),
-            Self::Q => (50, 250),
+            Self::RRecent | Self::RCold => (100, 500),
+            Self::Q => (50, 150),
         }
     }
 
@@ -104,7 +108,8 @@ async fn open(file: &Path) -> Result<Database> {
 pub fn run(path: HotPath, requests: u32, file: &Path) -> Result {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let secrets = TokenSecrets::new("a token secret for measuring, 32 bytes or more".into(), None)?;
-        let app = App::new(open(file).await?, Arc::new(SystemClock::default()), Limits::default(), secrets).await?;
+        let limits = Limits { deadline: DEADLINE, ..Limits::default() };
+        let app = App::new(open(file).await?, Arc::new(SystemClock::default()), limits, secrets).await?;
         let service = app.service(&Origins::default());
         if path == HotPath::RRecent {
             let mut posts = Posts::new(names::RECENT, 1, names::RECENT + RECENT);

@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 const FIGURES: &str = "bench/instructions.toml";
 const TOLERANCE_PERCENT: f64 = 10.0;
+/// How often a count is tried.
+const ATTEMPTS: u32 = 4;
 
 #[derive(Parser)]
 struct Cli {
@@ -59,8 +61,13 @@ fn count_all() -> Result<BTreeMap<String, f64>> {
     Ok(counted)
 }
 
-/// The instructions of a whole process, on a copy of the database.
+/// The instructions of a whole process. On a busy machine, time-outs of the store strike while everything is so slow; then once more.
 fn count(path: &str, requests: u32, filled: &Path) -> Result<f64> {
+    (1..ATTEMPTS).find_map(|_| count_once(path, requests, filled).ok()).map_or_else(|| count_once(path, requests, filled), Ok)
+}
+
+/// On a copy of the database. Threads take turns, as on real cores.
+fn count_once(path: &str, requests: u32, filled: &Path) -> Result<f64> {
     let (copy, log) = (filled.with_file_name("copy.db"), filled.with_file_name("counted"));
     for end in ["-wal", "-shm"] {
         // There is none the first time.
@@ -68,12 +75,13 @@ fn count(path: &str, requests: u32, filled: &Path) -> Result<f64> {
     }
     std::fs::copy(filled, &copy)?;
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null", &format!("--log-file={}", log.display())]);
+    command.args(["--tool=callgrind", "--fair-sched=yes", "--callgrind-out-file=/dev/null", &format!("--log-file={}", log.display())]);
     command.arg(std::env::current_exe()?).args(["run", path, &requests.to_string()]).arg(&copy);
     output(command, b"")?;
     let log = std::fs::read_to_string(log)?;
-    let collected = log.lines().find_map(|line| line.split_once("Collected :")).ok_or("valgrind counted nothing")?.1;
-    Ok(collected.trim().parse()?)
+    // Either "Collected : 123" or "I refs: 1,234", by the version.
+    let collected = log.lines().find_map(|line| line.split_once("Collected :").or_else(|| line.split_once("refs:")));
+    Ok(collected.ok_or("valgrind counted nothing")?.1.trim().replace(',', "").parse()?)
 }
 
 fn compare(counted: &BTreeMap<String, f64>) -> Result {

@@ -86,3 +86,21 @@ demo *args:
 mutants *args:
     cargo mutants --version >/dev/null 2>&1 || cargo install --locked cargo-mutants
     cargo mutants --package calldata-core --package calldata-interchange --package parloa-api --package oifde-api {{args}}
+
+# How fast the gateway is beside a bare axum and two peers; takes long, installs what it needs. Options go to the runner
+bench *args:
+    scripts/bench {{args}}
+
+# The same ratios in a few minutes, with fewer rows and shorter rounds; fails on a wrong answer, never on a time
+bench-short *args:
+    scripts/bench --short {{args}}
+
+# Do the hot paths take more instructions than committed? Needs valgrind, which is installed where it is missing
+instructions: (hot-paths "compare")
+
+# Commit to the instructions that the hot paths take now
+instructions-accept: (hot-paths "accept")
+
+[private]
+hot-paths task:
+    scripts/bench-instructions {{task}}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each of our crates may use of ours.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("calldata-core", &[]),
     ("calldata-migrations", &[]),
     ("calldata-interchange", &["calldata-core"]),
@@ -18,6 +18,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
         "calldata-testkit",
         &["calldata-core", "calldata-gateway", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"],
     ),
+    ("calldata-bench", &["calldata-core", "calldata-gateway", "calldata-http", "calldata-store", "oifde-api"]),
     ("calldata-fuzz", &["calldata-testkit"]),
     ("calldata-tests", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "calldata-testkit", "oifde-api"]),
 ];
@@ -26,13 +27,13 @@ const ARROWS: [(&str, &[&str]); 11] = [
 const ROOMS: [(&str, &[&str]); 9] = [
     ("sea-orm", &["calldata-store", "calldata-testkit"]),
     ("sea-orm-migration", &["calldata-migrations", "calldata-store"]),
-    ("axum", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
+    ("axum", &["calldata-bench", "calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
     ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
     ("quick-xml", &["parloa-api", "calldata-testkit"]),
     ("minijinja", &["parloa-api"]),
     ("rlibphonenumber", &["calldata-core"]),
     ("jiff", &["calldata-core"]),
-    ("clap", &["calldata-gateway"]),
+    ("clap", &["calldata-bench", "calldata-gateway"]),
 ];
 
 /// What each of our crates uses, tests aside.

@@ -1,0 +1,30 @@
+//! Races the gateway; see `just bench`.
+
+use calldata_bench::harness::Harness;
+use calldata_bench::options::{Cli, Options};
+use calldata_bench::postgres::Postgres;
+use calldata_bench::report::{self, Machine};
+use calldata_bench::server::Folder;
+use calldata_bench::{Result, sets};
+use clap::Parser;
+
+fn main() -> Result {
+    let options = Options::from(Cli::parse());
+    let began = std::time::Instant::now();
+    let mut harness = Harness::new(options.clone(), Folder::make()?, Postgres::find()?);
+    let machine = Machine::here(harness.postgres.as_ref())?;
+    println!("{}; the load generator runs on the same cores", machine.words());
+    for set in &options.sets {
+        println!("\n{set:?}, after {} s", began.elapsed().as_secs());
+        sets::run(&mut harness, *set)?;
+    }
+    let complaints = report::finish(harness.finish()?, &options, &machine)?;
+    println!("took {} s", began.elapsed().as_secs());
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    for complaint in &complaints {
+        eprintln!("WRONG: {complaint}");
+    }
+    Err(format!("{} measurements are worth nothing, for there were wrong answers", complaints.len()).into())
+}

@@ -24,6 +24,7 @@ pub mod session;
 pub mod tenant;
 pub mod timestamp;
 pub mod turn;
+mod uncancelled;
 pub mod zone;
 
 pub use access::{Access, Scope, Scopes};

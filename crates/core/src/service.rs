@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::id::SessionIds;
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
 use crate::replay::ReplayDigest;
+use crate::uncancelled::uncancelled;
 use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
 
 /// How many sessions are rewritten at a time.
@@ -61,15 +62,11 @@ impl Sessions {
     pub async fn record(self: &Arc<Self>, access: &Access, new: NewSession, digest: ReplayDigest) -> Result<Written, StoreError> {
         let this = Arc::clone(self);
         let tenant = Arc::clone(&access.tenant);
-        let write = tokio::spawn(async move {
+        let write = uncancelled(async move {
             let write = this.prepare(&tenant, new, Same::Digest(digest));
             this.write(vec![write]).await.pop()
         });
-        match write.await {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(StoreError::Failed("the store gave no result for a write".into())),
-            Err(error) => Err(StoreError::Unconfirmed(error.into())),
-        }
+        write.await.unwrap_or_else(|| Err(StoreError::Failed("the store gave no result for a write".into())))
     }
 
     /// Stores sessions that bring their history along; one with a known identifier replaces the earlier one (OIF-R2).

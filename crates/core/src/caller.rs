@@ -81,6 +81,10 @@ impl fmt::Debug for CallerKey {
 
 /// The international form of a phone number, the bare digits of a number that is none; `None` for everything else.
 fn number_of(spelling: &str, country: Country) -> Option<String> {
+    // Nearly every number is spelled as it is compared.
+    if spelling.strip_prefix('+').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())) {
+        return Some(spelling.to_owned());
+    }
     let inner = spelling.trim().strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(spelling);
     let text = restore_plus(without_scheme(inner));
     let text = text.trim();

@@ -1,6 +1,9 @@
 //! User-defined fields.
 
-use crate::json_text::{JsonText, JsonTextError, members_of};
+use crate::json_text::{JsonText, JsonTextError, members_of, push_string};
+
+/// Room for an object of the usual size.
+const USUAL_BYTES: usize = 512;
 
 /// User-defined fields: names are unique, order and values are those of their author.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,12 +63,13 @@ impl Fields {
 
 /// The text of a JSON object with these members.
 pub fn object_text<N: AsRef<str>, V: std::borrow::Borrow<JsonText>>(members: impl IntoIterator<Item = (N, V)>) -> String {
-    let mut text = String::from("{");
+    let mut text = String::with_capacity(USUAL_BYTES);
+    text.push('{');
     for (name, value) in members {
         if text.len() > 1 {
             text.push(',');
         }
-        text.push_str(JsonText::string(name.as_ref()).as_str());
+        push_string(&mut text, name.as_ref());
         text.push(':');
         text.push_str(value.borrow().as_str());
     }

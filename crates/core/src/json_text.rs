@@ -1,12 +1,15 @@
 //! JSON kept as the text it arrived in.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::value::RawValue;
 
 /// The deepest nesting that is accepted; JSON readers in use among our clients stop here.
 pub const MAX_DEPTH: usize = 128;
+/// Up to so many names, comparing all of them is faster than an index.
+const FEW: usize = 16;
 
 /// One JSON value as text: order of members, digits of numbers and spelling of escapes are those of its author; only
 /// white space between tokens is dropped, so that the text is one line.
@@ -56,7 +59,9 @@ impl JsonText {
 
     /// A JSON string with this content.
     pub fn string(content: &str) -> Self {
-        Self(serde_json::Value::from(content).to_string().into())
+        let mut text = String::with_capacity(content.len() + 2);
+        push_string(&mut text, content);
+        Self(text.into())
     }
 
     /// A text that an earlier [`JsonText`] was written out as; it is not checked again.
@@ -114,6 +119,10 @@ impl JsonText {
 
     /// The content of a JSON string; `None` for every other kind.
     pub fn as_string(&self) -> Option<String> {
+        let content = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if !content.contains('\\') {
+            return Some(content.to_owned());
+        }
         serde_json::from_str(&self.0).ok()
     }
 
@@ -136,7 +145,7 @@ impl JsonText {
     /// # Errors
     /// When this is no object.
     pub fn members(&self) -> Result<Vec<(String, JsonText)>, JsonTextError> {
-        members_of(&self.0)
+        if self.kind() == JsonKind::Object { checked_members_of(&self.0) } else { Err(JsonTextError::NotAnObject) }
     }
 
     /// The items of an array; `None` for every other kind.
@@ -154,7 +163,7 @@ impl JsonText {
                 members.sort_by(|a, b| a.0.cmp(&b.0));
                 out.push('{');
                 for (name, value) in members {
-                    out.push_str(JsonText::string(&name).as_str());
+                    push_string(out, &name);
                     out.push(':');
                     value.canonical(out);
                     out.push(',');
@@ -170,11 +179,26 @@ impl JsonText {
                 out.push(']');
             }
             JsonKind::String => {
-                let content = self.as_string().unwrap_or_default();
-                out.push_str(JsonText::string(&content).as_str());
+                // Without an escape there is one spelling only.
+                if self.0.contains('\\') {
+                    push_string(out, &self.as_string().unwrap_or_default());
+                } else {
+                    out.push_str(&self.0);
+                }
             }
             JsonKind::Null | JsonKind::Bool | JsonKind::Number => out.push_str(&self.0),
         }
+    }
+}
+
+/// Appends a JSON string with this content.
+pub fn push_string(text: &mut String, content: &str) {
+    if content.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.push('"');
+        text.push_str(content);
+        text.push('"');
+    } else {
+        text.push_str(&serde_json::Value::from(content).to_string());
     }
 }
 
@@ -195,15 +219,24 @@ pub fn members_of(text: &str) -> Result<Vec<(String, JsonText)>, JsonTextError> 
     if whole.kind() != JsonKind::Object {
         return Err(JsonTextError::NotAnObject);
     }
-    let members: RawMembers<'_> = serde_json::from_str(&whole.0).map_err(|_| JsonTextError::Syntax)?;
+    checked_members_of(&whole.0)
+}
+
+/// The members of an object that is a [`JsonText`].
+fn checked_members_of(object: &str) -> Result<Vec<(String, JsonText)>, JsonTextError> {
+    let members: RawMembers<'_> = serde_json::from_str(object).map_err(|_| JsonTextError::Syntax)?;
     let mut kept: Vec<(String, JsonText)> = Vec::with_capacity(members.0.len());
-    let mut places = std::collections::HashMap::with_capacity(members.0.len());
+    let few = members.0.len() <= FEW;
+    let mut places = HashMap::new();
     for (name, value) in members.0 {
         let value = JsonText(value.get().into());
-        match places.get(&name).and_then(|&at: &usize| kept.get_mut(at)) {
+        let at = if few { kept.iter().position(|(known, _)| *known == name) } else { places.get(&name).copied() };
+        match at.and_then(|at: usize| kept.get_mut(at)) {
             Some(earlier) => earlier.1 = value,
             None => {
-                places.insert(name.clone(), kept.len());
+                if !few {
+                    places.insert(name.clone(), kept.len());
+                }
                 kept.push((name, value));
             }
         }
@@ -302,6 +335,11 @@ mod tests {
         let members = members_of(r#"{"a":1,"b":2,"a":3}"#).unwrap();
         let members: Vec<_> = members.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(members, [("a", "3"), ("b", "2")]);
+        let many: Vec<_> = (0..50).flat_map(|n| [format!(r#""k{}":{n}"#, n % 25), format!(r#""m{n}":null"#)]).collect();
+        let members = members_of(&format!("{{{}}}", many.join(","))).unwrap();
+        let expected: Vec<_> = (0..50).flat_map(|n| (n < 25).then(|| format!("k{n}")).into_iter().chain([format!("m{n}")])).collect();
+        assert_eq!(members.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), expected);
+        assert_eq!(members[0].1.as_str(), "25");
     }
 
     #[test]
@@ -315,6 +353,17 @@ mod tests {
         assert_ne!(canonical("[1,2]"), canonical("[2,1]"));
         assert_ne!(canonical("123456789012345678901234567890"), canonical("123456789012345678901234567891"));
         assert_ne!(canonical(r#""1""#), canonical("1"));
+    }
+
+    #[test]
+    fn a_string_is_written_as_the_library_writes_it() {
+        for content in ["", "plain ü 😀", "a\"b", "\\", "\n\r\t\u{8}\u{c}\0\u{1f}", "\u{7f}", "/"] {
+            let text = JsonText::string(content);
+            assert_eq!(text.as_str(), serde_json::to_string(content).unwrap());
+            assert_eq!(text.as_string().as_deref(), Some(content));
+        }
+        assert_eq!(JsonText::parse(r#""\u0041\\""#).unwrap().as_string().as_deref(), Some("A\\"));
+        assert_eq!(JsonText::parse("12").unwrap().as_string(), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::json_text::push_string;
 use crate::{CallId, CallerKey, JsonText};
 
 /// For how long after the first receipt the same post is the same record.
@@ -20,10 +21,10 @@ impl ReplayDigest {
         members.sort_by_key(|(name, _)| *name);
         let mut text = String::new();
         for part in [call.as_str(), caller.as_str()] {
-            text.push_str(JsonText::string(part).as_str());
+            push_string(&mut text, part);
         }
         for (name, value) in members {
-            text.push_str(JsonText::string(name).as_str());
+            push_string(&mut text, name);
             value.canonical(&mut text);
         }
         let mut bytes = [0; 16];

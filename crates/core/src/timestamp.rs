@@ -4,8 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
 /// A moment as milliseconds since 1970-01-01T00:00:00Z, between the years 0000 and 9999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +13,6 @@ const EARLIEST_MS: i64 = -62_167_219_200_000;
 const LATEST_MS: i64 = 253_402_300_799_999;
 /// Bare numbers below this are seconds, from it on milliseconds (PAR-P6).
 const FIRST_MILLISECOND_NUMBER: i64 = 100_000_000_000;
-const RFC3339_MS: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
 impl Timestamp {
     /// The beginning of the year 0000.
@@ -100,7 +97,11 @@ impl Timestamp {
 /// `2024-02-27T12:16:23.926Z`
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_utc().format(RFC3339_MS).map_err(|_| fmt::Error)?)
+        let utc = self.to_utc();
+        let (year, month, day) = utc.to_calendar_date();
+        let (hour, minute, second, ms) = utc.to_hms_milli();
+        let month = u8::from(month);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
 }
 

@@ -110,8 +110,11 @@ fn with_plus(key: &str) -> Cow<'_, str> {
     if key.contains(' ') { Cow::Owned(key.replace(' ', "+")) } else { Cow::Borrowed(key) }
 }
 
+/// A name and a key, as far as they are there.
+type NameAndKey<'r> = (Option<Cow<'r, str>>, Option<Cow<'r, str>>);
+
 /// The client's name, which only Basic carries, and the key.
-fn authorization(header: &str) -> Option<(Option<Cow<'_, str>>, Option<Cow<'_, str>>)> {
+fn authorization(header: &str) -> Option<NameAndKey<'_>> {
     let (scheme, value) = header.trim().split_once(' ')?;
     let value = value.trim();
     if scheme.eq_ignore_ascii_case("bearer") {

@@ -1,5 +1,7 @@
 //! From a session to the members of an answer.
 
+use std::borrow::Cow;
+
 use calldata_core::{JsonText, Session, Source, Timestamp};
 
 /// The members that every answer reserves (PAR-G4).
@@ -22,17 +24,17 @@ pub(crate) struct Record {
 
 impl Record {
     /// All members in order, those that are not known left out.
-    pub(crate) fn members(&self) -> Vec<(&str, JsonText)> {
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, Cow<'_, JsonText>)> {
         let [caller, callid, timestamp, content, conversationid] = FIXED;
-        let mut members = vec![
+        let told = [
             (caller, JsonText::string(&self.caller)),
             (callid, JsonText::string(&self.callid)),
             (timestamp, JsonText::string(&self.timestamp.to_string())),
         ];
-        members.extend(self.content.clone().map(|value| (content, value)));
-        members.extend(self.conversationid.clone().map(|value| (conversationid, value)));
-        members.extend(self.more.iter().map(|(name, value)| (name.as_str(), value.clone())));
-        members
+        let posted = [(content, &self.content), (conversationid, &self.conversationid)];
+        let posted = posted.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, Cow::Borrowed(value))));
+        let more = self.more.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value)));
+        told.into_iter().map(|(name, value)| (name, Cow::Owned(value))).chain(posted).chain(more)
     }
 }
 
@@ -78,7 +80,7 @@ mod tests {
     }
 
     fn names(record: &Record) -> Vec<String> {
-        record.members().into_iter().map(|(name, _)| name.to_owned()).collect()
+        record.members().map(|(name, _)| name.to_owned()).collect()
     }
 
     #[test]

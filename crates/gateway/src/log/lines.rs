@@ -208,7 +208,7 @@ mod tests {
             tracing::info!(alone = "x");
         });
         let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-        said.lines().map(|line| format!("{}\n", line.split_once('Z').unwrap().1)).collect()
+        said.lines().map(|line| line.split_once('Z').unwrap().1).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

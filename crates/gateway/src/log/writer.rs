@@ -165,7 +165,9 @@ mod tests {
             all
         });
         let lines: Vec<_> = (0..50_000).map(|n| format!("line {n}\n")).collect();
-        lines.iter().for_each(|line| log.take(line.as_bytes()));
+        for line in &lines {
+            log.take(line.as_bytes());
+        }
         log.flush();
         assert!(log.lock().lines.is_empty(), "all is written");
         assert!(reader.join().unwrap() == lines.concat().as_bytes());
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn a_reader_that_reads_nothing_stops_nobody_for_long_and_is_told_what_it_missed() {
         let (log, read) = log();
-        let line = [b'x'; 64 << 10];
+        let line = vec![b'x'; 64 << 10];
         let began = Instant::now();
         (0..100).for_each(|_| log.take(&line));
         log.flush();

@@ -1,6 +1,5 @@
 //! What goes on on a connection: who waits for whom decides how long it may stay.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -44,8 +43,8 @@ pub(super) struct Activity {
     working: AtomicUsize,
     /// Requests whose answers are not out yet.
     open: AtomicUsize,
-    /// Answers that are there and not out, by the numbers of their requests.
-    answers: Mutex<HashMap<usize, Taking>>,
+    /// Answers that are there and not out: one, or of HTTP/2 a few.
+    answers: Mutex<Vec<Taking>>,
     /// When bytes of an answer were last written where that tells something, in milliseconds since the connection began: HTTP/1 only.
     written_ms: AtomicU64,
     /// The client does not take what is written.
@@ -61,6 +60,8 @@ pub(super) struct Activity {
 /// An answer that the client is taking.
 #[derive(Clone, Copy, Debug)]
 struct Taking {
+    /// The number of its request.
+    number: usize,
     since: Instant,
     last: Instant,
 }
@@ -89,7 +90,7 @@ impl Activity {
         let Patience { idle, stalled, answer } = self.patience;
         let written = self.at(&self.written_ms);
         let ends = |taking: &Taking| (taking.last.max(written) + stalled).min(taking.since + answer);
-        let first = self.answers().values().map(ends).min();
+        let first = self.answers().iter().map(ends).min();
         if first.is_some() {
             return first;
         }
@@ -131,7 +132,7 @@ impl Activity {
         self.began + Duration::from_millis(moment.load(Ordering::Acquire))
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<usize, Taking>> {
+    fn answers(&self) -> MutexGuard<'_, Vec<Taking>> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -168,17 +169,29 @@ impl Exchange {
 
     /// The gateway has answered; what it still has to say, it says in this body.
     pub(super) fn answered(mut self, body: Body) -> Answered {
-        self.answered = Some(Instant::now());
-        self.took();
+        let now = Instant::now();
+        self.answered = Some(now);
+        self.took_at(now);
         self.set_working(false);
         Answered { body, exchange: self }
     }
 
     /// The client has taken what was there of the answer, and is given more.
     fn took(&self) {
-        if let Some(since) = self.answered {
-            self.activity.answers().insert(self.number, Taking { since, last: Instant::now() });
+        self.took_at(Instant::now());
+    }
+
+    fn took_at(&self, last: Instant) {
+        let Some(since) = self.answered else { return };
+        let (mut answers, number) = (self.activity.answers(), self.number);
+        match answers.iter_mut().find(|taking| taking.number == number) {
+            Some(taking) => taking.last = last,
+            None => answers.push(Taking { number, since, last }),
         }
+    }
+
+    fn is_taken(&self) {
+        self.activity.answers().retain(|taking| taking.number != self.number);
     }
 
     fn set_working(&mut self, working: bool) {
@@ -188,7 +201,7 @@ impl Exchange {
         self.working = working;
         self.activity.moved();
         if working {
-            self.activity.answers().remove(&self.number);
+            self.is_taken();
             self.activity.working.fetch_add(1, Ordering::AcqRel);
         } else {
             self.activity.working.fetch_sub(1, Ordering::AcqRel);
@@ -199,7 +212,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.set_working(false);
-        self.activity.answers().remove(&self.number);
+        self.is_taken();
         self.activity.moved();
         self.activity.open.fetch_sub(1, Ordering::AcqRel);
     }

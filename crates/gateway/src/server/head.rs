@@ -108,7 +108,7 @@ impl Head {
         if uri.len() > MAX_URI_BYTES {
             return Err(StatusCode::URI_TOO_LONG);
         }
-        let fine = is_token(method) && Uri::try_from(uri).is_ok();
+        let fine = is_token(method) && (is_usual(uri) || Uri::try_from(uri).is_ok());
         if fine { Ok(()) } else { Err(StatusCode::BAD_REQUEST) }
     }
 
@@ -145,11 +145,40 @@ impl Head {
 
 /// Whether there is nothing in a line that could end it for somebody else, or hide in it.
 pub(super) fn is_plain(line: &[u8]) -> bool {
-    line.iter().all(|byte| !byte.is_ascii_control() || *byte == b'\t')
+    // To the end in any case: that can be done for many bytes at a time.
+    line.iter().fold(true, |plain, byte| plain & (!byte.is_ascii_control() || *byte == b'\t'))
 }
 
 fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    !text.is_empty() && text.iter().fold(true, |token, byte| token & has(*byte, TOKEN))
+}
+
+/// Whether this is a path and a query of usual letters, which every reader takes for a URI.
+fn is_usual(uri: &[u8]) -> bool {
+    uri.first() == Some(&b'/') && uri.iter().fold(true, |usual, byte| usual & has(*byte, USUAL))
+}
+
+const TOKEN: u128 = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+const USUAL: u128 = alphanumeric_and(b"/?%&=+-._~:,;@");
+
+/// A set of ASCII characters, a bit each.
+const fn alphanumeric_and(mut others: &[u8]) -> u128 {
+    let (mut characters, mut byte) = (0, 0_u8);
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() {
+            characters |= 1 << byte;
+        }
+        byte += 1;
+    }
+    while let [other, rest @ ..] = others {
+        characters |= 1 << *other;
+        others = rest;
+    }
+    characters
+}
+
+fn has(byte: u8, characters: u128) -> bool {
+    byte.is_ascii() && (characters >> (byte & 127) & 1 == 1)
 }
 
 /// Digits and nothing else, and few enough to be counted.
@@ -224,6 +253,18 @@ mod tests {
             assert_eq!(refused(&format!("POST / HTTP/1.1\r\nhost: a\r\n{headers}\r\n")), Some(400), "{headers:?}");
         }
         assert_eq!(refused("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n"), Some(400), "HTTP/1.0 has no chunks");
+    }
+
+    #[test]
+    fn a_usual_uri_is_one_for_the_library_too() {
+        for byte in 0..=u8::MAX {
+            for uri in [[b'/', byte, b'a'], [b'/', b'?', byte]] {
+                assert!(!is_usual(&uri) || Uri::try_from(&uri[..]).is_ok(), "{uri:?}");
+            }
+            let known = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            assert_eq!(is_token(&[byte]), known, "{byte}");
+        }
+        assert!(is_usual(b"/api/CallData?caller=%2B49&callid=a-b_c.d~e:1") && !is_usual(b"*") && !is_usual(b""));
     }
 
     #[test]

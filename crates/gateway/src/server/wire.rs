@@ -1,13 +1,13 @@
 //! A connection as the HTTP library sees it: heads are judged before it reads them, and what the client takes is noticed.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::activity::Activity;
@@ -156,7 +156,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
         loop {
             if wire.judged > 0 {
                 let length = wire.judged.min(buffer.remaining());
-                buffer.put_slice(&wire.held.split_to(length));
+                buffer.put_slice(wire.held.get(..length).unwrap_or_default());
+                wire.held.advance(length);
                 wire.judged -= length;
                 return Poll::Ready(Ok(()));
             }
@@ -179,13 +180,11 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
                 wire.took(read);
                 return Poll::Ready(Ok(()));
             }
-            let mut space = [0; READ_BYTES];
-            let mut space = ReadBuf::new(&mut space);
-            ready!(Pin::new(&mut wire.io).poll_read(cx, &mut space))?;
-            if space.filled().is_empty() {
+            wire.held.reserve(READ_BYTES);
+            // It keeps nothing between two polls, so that it need not be kept either.
+            if ready!(pin!(wire.io.read_buf(&mut wire.held)).poll(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }
-            wire.held.extend_from_slice(space.filled());
         }
     }
 }

@@ -14,7 +14,7 @@ const ROOT: &str = "callData";
 const FIELD: &str = "field";
 
 pub(super) fn record(record: &Record) -> Option<String> {
-    let members = record.members();
+    let members: Vec<_> = record.members().collect();
     document(members.iter().map(|(name, value)| (*name, value.display())))
 }
 

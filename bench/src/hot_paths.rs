@@ -44,14 +44,14 @@ pub enum HotPath {
 
 impl HotPath {
     /// All of them, by the names of their figures.
-    pub const ALL: [(&str, Self); 4] = [("w", Self::W), ("r-recent", Self::RRecent), ("r-cold", Self::RCold), ("q-20", Self::Q)];
+    pub const ALL: [(&str, Self); 4] = [("w", Self::W), ("r-recent", Self::RRecent), ("r-cold", Self::RCold), ("q", Self::Q)];
 
     /// A few requests and many; what the many cost more is what requests cost.
     pub fn few_and_many(self) -> (u32, u32) {
         match self {
-            Self::W => (200, 700),
-            Self::RRecent | Self::RCold => (100, 500),
-            Self::Q => (50, 150),
+            Self::W => (100, 400),
+            Self::RRecent | Self::RCold => (50, 250),
+            Self::Q => (20, 100),
         }
     }
 

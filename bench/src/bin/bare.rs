@@ -12,6 +12,11 @@ use axum::routing::{get, post};
 use calldata_bench::names;
 use clap::Parser;
 use serde::Deserialize;
+use tikv_jemallocator::Jemalloc;
+
+/// The gateway's.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 #[derive(Parser)]
 struct Cli {

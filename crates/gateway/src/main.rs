@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use calldata_gateway::cli::Cli;
-use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
 
 /// A request is some dozens of small pieces of memory that live for microseconds.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     match calldata_gateway::command::run(Cli::read()) {

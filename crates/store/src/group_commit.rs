@@ -1,4 +1,4 @@
-//! One commit for all writes that wait: each gets its own answer, and none waits for company.
+//! One commit for all writes that wait: each gets its own answer.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +23,11 @@ const QUEUE: Bounds = Bounds { rows: 8_192, bytes: 64 << 20 };
 const COMMIT: Bounds = Bounds { rows: 512, bytes: 8 << 20 };
 /// Who has waited longer was told that the gateway is busy (PAR-P8), and comes again.
 const PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// Where the commit before was shared by many, they all were answered at once, and their next rows arrive at about the same time. The first
+/// of them is given this long to have company, and so are as many turns of the runtime; at a lower rate nobody waits for anybody.
+const GATHER: Duration = Duration::from_micros(100);
+const GATHER_TURNS: usize = 8;
 
 type Results = Vec<Result<Written, StoreError>>;
 
@@ -59,15 +64,30 @@ impl Load for Job {
 trait Commit: Send {
     /// The results are in the order of the rows.
     fn commit(&mut self, rows: Vec<Row>) -> impl Future<Output = Results> + Send;
+
+    /// Lets a moment pass in which more rows arrive.
+    fn gather(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 impl Commit for Writer {
+    async fn gather(&mut self) {
+        // Whoever is about to push a row is a task that is ready to run.
+        for _ in 0..GATHER_TURNS {
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn commit(&mut self, rows: Vec<Row>) -> Results {
         session_writes::write(self, rows).await
     }
 }
 
 impl Commit for FileWriter {
+    async fn gather(&mut self) {
+        // On a thread of its own, which nobody else waits for.
+        thread::sleep(GATHER);
+    }
+
     async fn commit(&mut self, rows: Vec<Row>) -> Results {
         self.write(rows).await
     }
@@ -140,7 +160,15 @@ fn note_depth(queue: &WriteQueue<Job>) {
 }
 
 async fn commit_all(queue: Arc<WriteQueue<Job>>, mut writer: impl Commit) {
-    while let Some(jobs) = queue.take(COMMIT).await {
+    let mut expected = 0;
+    while let Some(mut jobs) = queue.take(COMMIT).await {
+        let taken = rows_of(&jobs);
+        if taken < expected / 2 {
+            writer.gather().await;
+            let bytes = jobs.iter().map(|job| job.bytes).sum::<usize>();
+            jobs.extend(queue.take_now(Bounds { rows: COMMIT.rows.saturating_sub(taken), bytes: COMMIT.bytes.saturating_sub(bytes) }));
+        }
+        expected = rows_of(&jobs);
         note_depth(&queue);
         let (jobs, late): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.since.elapsed() < PATIENCE);
         for job in late {
@@ -151,6 +179,10 @@ async fn commit_all(queue: Arc<WriteQueue<Job>>, mut writer: impl Commit) {
             commit(&mut writer, jobs).await;
         }
     }
+}
+
+fn rows_of(jobs: &[Job]) -> usize {
+    jobs.iter().map(|job| job.rows.len()).sum()
 }
 
 async fn commit(writer: &mut impl Commit, jobs: Vec<Job>) {
@@ -164,7 +196,10 @@ async fn commit(writer: &mut impl Commit, jobs: Vec<Job>) {
     metrics::histogram!("calldata_commit_rows").record(f64::from(u32::try_from(rows.len()).unwrap_or(u32::MAX)));
     let mut results = writer.commit(rows).await.into_iter();
     metrics::histogram!("calldata_commit_seconds").record(began.elapsed());
-    for (count, reply) in replies {
-        let _ = reply.send(results.by_ref().take(count).collect());
-    }
+    // In a task: to wake many from a thread that is not one of the runtime's takes a lock and perhaps a call of the system for each.
+    tokio::spawn(async move {
+        for (count, reply) in replies {
+            let _ = reply.send(results.by_ref().take(count).collect());
+        }
+    });
 }

@@ -94,6 +94,11 @@ impl<L: Load> WriteQueue<L> {
         }
     }
 
+    /// The same of what waits now, be it nothing.
+    pub(crate) fn take_now(&self, most: Bounds) -> Vec<L> {
+        self.lock().take(most)
+    }
+
     /// How many rows wait.
     pub(crate) fn rows(&self) -> usize {
         self.lock().rows

@@ -24,9 +24,10 @@ const ARROWS: [(&str, &[&str]); 12] = [
 ];
 
 /// Libraries that belong in certain rooms.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("sea-orm", &["calldata-store", "calldata-testkit"]),
     ("sea-orm-migration", &["calldata-migrations", "calldata-store"]),
+    ("rusqlite", &["calldata-bench", "calldata-store"]),
     ("axum", &["calldata-bench", "calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
     ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
     ("quick-xml", &["parloa-api", "calldata-testkit"]),

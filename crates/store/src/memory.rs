@@ -3,7 +3,7 @@
 //! Most who fetch ask within seconds for what this very process committed. It is kept here as of one state of the file, and the file
 //! itself tells whether that is still its state: every commit, of whichever process, changes the mark at the beginning of the index of
 //! SQLite's log. Whoever asks compares the mark, which costs a read of 48 bytes from memory that the system shares; where it is
-//! another one, the file is asked. See docs/adr/0014-what-a-process-remembers-of-a-file.md.
+//! another one, the file is asked. See docs/adr/0015-what-a-process-remembers-of-a-file.md.
 
 mod packed;
 mod sessions;

@@ -25,7 +25,7 @@ macro_rules! insert_row {
     };
 }
 
-/// Pages of the log after which it is written back into the database; see docs/adr/0013.
+/// Pages of the log after which it is written back into the database; see docs/adr/0014.
 const LOG_PAGES: i64 = 4_000;
 
 const INSERT: &str = concat!(insert_row!(), "ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL DO NOTHING");

@@ -47,11 +47,18 @@ impl Harness {
         self.options.engines.iter().copied().map(Contender::Gateway).collect()
     }
 
-    /// Bare axum, the gateway, and the peers.
-    pub fn everybody(&self) -> Vec<Contender> {
+    /// The gateway where it takes long to measure: on the first engine only, in the short form.
+    pub fn few_gateways(&self) -> Vec<Contender> {
+        let count = if self.options.short { 1 } else { usize::MAX };
+        self.gateways().into_iter().take(count).collect()
+    }
+
+    /// Bare axum, the gateway, and the peers; these in the first round only, in the short form.
+    pub fn everybody(&self, round: u32) -> Vec<Contender> {
         let mut everybody = vec![Contender::Bare];
         everybody.extend(self.gateways());
-        for engine in &self.options.engines {
+        let with_peers = round == 0 || !self.options.short;
+        for engine in self.options.engines.iter().filter(|_| with_peers) {
             for peer in &self.options.peers {
                 match peer {
                     Peer::Fastapi => everybody.push(Contender::FastApi(*engine)),

@@ -113,6 +113,12 @@ fn connection(
         }
         due += every;
     }
+    // What was due and could not even be sent has waited until now, at least.
+    let stopped = Instant::now();
+    while due < stopped {
+        samples.push(Sample { due: due.saturating_duration_since(began), latency: stopped - due });
+        due += every;
+    }
     Ok((tally, samples))
 }
 

@@ -14,11 +14,17 @@ fn main() -> Result {
     let mut harness = Harness::new(options.clone(), Folder::make()?, Postgres::find()?);
     let machine = Machine::here(harness.postgres.as_ref())?;
     println!("{}; the load generator runs on the same cores", machine.words());
+    // What was measured before and after is worth keeping.
+    let mut broken = Vec::new();
     for set in &options.sets {
         println!("\n{set:?}, after {} s", began.elapsed().as_secs());
-        sets::run(&mut harness, *set)?;
+        if let Err(error) = sets::run(&mut harness, *set) {
+            eprintln!("  {set:?} ends early: {error}");
+            broken.push(format!("{set:?} ended early: {error}"));
+        }
     }
-    let complaints = report::finish(harness.finish()?, &options, &machine)?;
+    let mut complaints = report::finish(harness.finish()?, &options, &machine)?;
+    complaints.extend(broken);
     println!("took {} s", began.elapsed().as_secs());
     if complaints.is_empty() {
         return Ok(());
@@ -26,5 +32,5 @@ fn main() -> Result {
     for complaint in &complaints {
         eprintln!("WRONG: {complaint}");
     }
-    Err(format!("{} measurements are worth nothing, for there were wrong answers", complaints.len()).into())
+    Err(format!("{} measurements are worth nothing: wrong answers, or none", complaints.len()).into())
 }

@@ -27,7 +27,8 @@ const FLUSHES: usize = 1_000;
 pub(super) fn run(harness: &mut Harness) -> Result {
     let racers = std::iter::once(Contender::Bare).chain(harness.gateways()).collect::<Vec<_>>();
     let recent = harness.options.recent;
-    for round in 0..harness.options.rounds {
+    let rounds = if harness.options.short { 1 } else { harness.options.rounds };
+    for round in 0..rounds {
         let flush = flush_p99(harness.folder.path(), harness.options.short)?;
         println!("  {:<28} round {round}: 4 KiB appended and fdatasync: p99 {:.0} µs", "disk", flush * 1e6);
         harness.results.figure("fdatasync-p99-us", flush * 1e6);

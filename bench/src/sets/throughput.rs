@@ -15,7 +15,7 @@ use crate::{Result, wire};
 /// Durable posts, into an empty database of its own in each round.
 pub(super) fn w(harness: &mut Harness) -> Result {
     for round in 0..harness.options.rounds {
-        for contender in harness.everybody() {
+        for contender in harness.everybody(round) {
             let store = harness.fresh_store(contender, Filling::default())?;
             let server = harness.start(contender, store.as_ref())?;
             let posts = harness.posts();
@@ -31,7 +31,7 @@ pub(super) fn w(harness: &mut Harness) -> Result {
 pub(super) fn r_recent(harness: &mut Harness) -> Result {
     let recent = harness.options.recent;
     for round in 0..harness.options.rounds {
-        for contender in harness.everybody() {
+        for contender in harness.everybody(round) {
             let filled = Filling { recent, ..Filling::default() };
             let store = if contender.is_peer() {
                 harness.shared_store(contender, filled)?
@@ -53,7 +53,7 @@ pub(super) fn r_recent(harness: &mut Harness) -> Result {
 pub(super) fn r_cold(harness: &mut Harness) -> Result {
     let filling = cold(harness);
     for round in 0..harness.options.rounds {
-        for contender in harness.everybody() {
+        for contender in harness.everybody(round) {
             let store = harness.shared_store(contender, filling)?;
             let server = harness.start(contender, store.as_ref())?;
             harness.measure("r-cold", contender, round, &server, &fetches(contender, Chosen::Shared(filling.ordinary), round))?;
@@ -70,7 +70,7 @@ pub(super) fn q(harness: &mut Harness) -> Result {
     let few = a_page_of_few(filling.ordinary);
     let late = 1_000;
     for round in 0..harness.options.rounds {
-        for contender in harness.everybody() {
+        for contender in harness.everybody(round) {
             let store = harness.shared_store(contender, filling)?;
             let server = harness.start(contender, store.as_ref())?;
             if contender != Contender::Bare {
@@ -122,7 +122,7 @@ pub(super) fn mixed(harness: &mut Harness) -> Result {
 /// The same reads on few rows and on many.
 pub(super) fn growth(harness: &mut Harness) -> Result {
     let (small, large) = (10_000, harness.options.large_rows);
-    for contender in harness.gateways() {
+    for contender in harness.few_gateways() {
         for round in 0..harness.options.rounds {
             let mut rates = Vec::new();
             for rows in [small, large] {

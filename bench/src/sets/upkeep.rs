@@ -40,7 +40,7 @@ pub(super) fn memory(harness: &mut Harness) -> Result {
 pub(super) fn startup(harness: &mut Harness) -> Result {
     let filling = cold(harness);
     for round in 0..harness.options.rounds {
-        for contender in harness.everybody() {
+        for contender in harness.everybody(round) {
             let full = harness.shared_store(contender, filling)?;
             let empty = harness.shared_store(contender, Filling::default())?;
             for (name, store) in [("empty", empty), ("full", full)] {

@@ -13,7 +13,8 @@ use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqliteTransactionMode, TransactionOptions,
     TransactionTrait,
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::connection::SQLITE_ACQUIRE_TIMEOUT;
@@ -27,7 +28,7 @@ use crate::sqlite::history::Histories;
 use crate::sqlite::lookups::Lookups;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::writer::FileWriter;
-use crate::upkeep::VACUUM_INTERVAL;
+use crate::upkeep::{VACUUM_INTERVAL, write_back};
 
 /// How often a transaction that lost a conflict with another one is made again.
 const MAX_RETRIES: u32 = 5;
@@ -39,8 +40,8 @@ pub(crate) const SERVER_TIMEOUT: Duration = Duration::from_millis(2_500);
 const SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// What each thread that reads keeps of the file.
-const LOOKUP_CACHE_KIB: i64 = 8 << 10;
-const HISTORY_CACHE_KIB: i64 = 4 << 10;
+const LOOKUP_CACHE_KIB: i64 = 4 << 10;
+const HISTORY_CACHE_KIB: i64 = 2 << 10;
 
 /// How often memory is looked through for what has been there for long.
 const DROP_OLD_INTERVAL: Duration = Duration::from_secs(30);
@@ -67,6 +68,16 @@ pub(crate) struct InFile {
     pub(crate) memory: Arc<Memory>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) histories: Arc<Histories>,
+    _write_back: Arc<Task>,
+}
+
+/// A task that ends with whoever it works for.
+struct Task(AbortHandle);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Who answers what is asked most, past the pools.
@@ -137,13 +148,23 @@ impl Database {
                 tokio::time::sleep(DROP_OLD_INTERVAL).await;
             }
         });
+        let log_is_long = Arc::new(Notify::new());
+        let write_back = tokio::spawn(write_back(pools.keeper.connection.clone(), Arc::clone(&log_is_long), sync_failed.clone()));
         let group_commit = {
             let (file, pen, sync_failed, memory) = (file.to_owned(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory));
-            GroupCommit::to_file(move || FileWriter::new(file.clone(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory)))?
+            GroupCommit::to_file(move || {
+                FileWriter::new(file.clone(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory), Arc::clone(&log_is_long))
+            })?
         };
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
-        let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory));
-        let in_file = InFile { pen, memory, lookups: Arc::new(lookups), histories: Arc::new(histories) };
+        let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory), Arc::clone(&pen));
+        let in_file = InFile {
+            pen,
+            memory,
+            lookups: Arc::new(lookups),
+            histories: Arc::new(histories),
+            _write_back: Arc::new(Task(write_back.abort_handle())),
+        };
         Ok(Self::of(pools, group_commit, Engine::File(in_file), sync_failed, Elsewhere::silent(), reads_of_each))
     }
 

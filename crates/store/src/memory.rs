@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::entity::session::Model;
 use sessions::Sessions;
 use totals::Totals;
-pub(crate) use totals::{MANY, PLACES, Total};
+pub(crate) use totals::{MANY, MAX_PLACES, PLACES, Ticket, Total};
 
 /// How often the log's index may be opened anew; each time costs an open file for good.
 const MAX_OPENED: usize = 32;
@@ -31,8 +31,9 @@ const MAX_OPENED: usize = 32;
 /// The state of a file: the first copy of the header of the log's index, which every commit changes.
 pub(crate) type Mark = [u8; 48];
 
-/// Where the number of commits stands in it.
+/// Where the number of commits stands in it, and that of the log's pages.
 const COMMITS: Range<usize> = 8..12;
+const PAGES: Range<usize> = 16..20;
 
 /// What became of sessions.
 pub(crate) enum Change<'r> {
@@ -60,6 +61,8 @@ struct State {
     opened: usize,
     /// As of which state of the file all of this is; `None` where nothing is known.
     as_of: Option<Mark>,
+    /// What that was when it was last looked for what is old.
+    was_as_of: Option<Mark>,
     sessions: Sessions,
     totals: Totals,
 }
@@ -67,7 +70,8 @@ struct State {
 impl Memory {
     /// Nothing yet, of this database file.
     pub(crate) fn of(file: &Path) -> Self {
-        let mut index_of_log = file.as_os_str().to_owned();
+        // The engine names its files by where the database really is.
+        let mut index_of_log = file.canonicalize().unwrap_or_else(|_| file.to_owned()).into_os_string();
         index_of_log.push("-shm");
         Self { index_of_log: index_of_log.into(), hasher: RandomState::new(), state: RwLock::default() }
     }
@@ -91,19 +95,15 @@ impl Memory {
     }
 
     /// Begins to count the sessions of a caller: from now on, what is committed here is counted along. Whoever counts must see the file
-    /// in the state that is returned; `None` where it is not known.
-    pub(crate) fn begin_total(&self, scope: Scope, caller: &CallerKey) -> Option<Mark> {
+    /// in the state that is returned.
+    pub(crate) fn begin_total(&self, scope: Scope, caller: &CallerKey) -> Begun<'_> {
         let key = self.key_of_caller(scope.tenant().number(), caller.as_str());
         let mut state = self.write();
-        let as_of = state.as_of.filter(|_| state.is_current())?;
-        state.totals.begin(key, scope, caller);
-        Some(as_of)
-    }
-
-    /// What was counted in the state that [`Memory::begin_total`] returned; `None` where it was not.
-    pub(crate) fn end_total(&self, scope: Scope, caller: &CallerKey, counted: Option<Total>) {
-        let key = self.key_of_caller(scope.tenant().number(), caller.as_str());
-        self.write().totals.end(key, scope, caller, counted);
+        let Some(mark) = state.as_of.filter(|_| state.is_current()) else { return Begun::NotKnown };
+        match state.totals.begin(key, scope, caller) {
+            Some(ticket) => Begun::Counting(Counting { memory: self, mark, key, ticket, counted: None }),
+            None => Begun::Needless,
+        }
     }
 
     /// Where a connection was opened anew, and before anything else is asked here: its log may be another file.
@@ -143,12 +143,20 @@ impl Memory {
         }
     }
 
+    /// Nothing is known any more.
+    pub(crate) fn forget(&self) {
+        self.write().forget();
+    }
+
     /// Takes in what a commit changed that was begun in the state `before`, while nobody else could commit. Where somebody has committed
     /// since, or nothing was known before, nothing is known now.
     pub(crate) fn committed<'r>(&self, before: Option<Mark>, changes: impl Iterator<Item = Change<'r>>) {
+        let mut changes = changes.peekable();
         let mut state = self.write();
         let after = state.mark();
-        if before.is_none() || state.as_of != before || !(after == before || follows(after, before, 1)) {
+        // A transaction without any change leaves no mark.
+        let follows = if after == before { changes.peek().is_none() } else { follows(after, before, 1) };
+        if before.is_none() || state.as_of != before || !follows {
             return state.forget();
         }
         let now = Instant::now();
@@ -179,7 +187,14 @@ impl Memory {
 
     /// Drops what has been here for long.
     pub(crate) fn drop_old(&self) {
-        self.write().sessions.drop_oldest(Instant::now());
+        let (mut state, now) = (self.write(), Instant::now());
+        // Another process has changed the file since the last time, and nobody has written here: nothing of this is asked for any more.
+        if state.as_of == state.was_as_of && !state.is_current() {
+            return state.forget();
+        }
+        state.was_as_of = state.as_of;
+        state.sessions.drop_oldest(now);
+        state.totals.drop_old(now);
     }
 
     fn key(&self, row: &Model) -> u64 {
@@ -196,6 +211,33 @@ impl Memory {
 
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether sessions are counted.
+pub(crate) enum Begun<'m> {
+    /// The state of the file is not known.
+    NotKnown,
+    /// They are counted already, or are being counted.
+    Needless,
+    /// Yes.
+    Counting(Counting<'m>),
+}
+
+/// Somebody counts; ends when this is dropped.
+pub(crate) struct Counting<'m> {
+    memory: &'m Memory,
+    /// The state in which it has to be counted.
+    pub(crate) mark: Mark,
+    key: u64,
+    ticket: Ticket,
+    /// What was counted, once it is.
+    pub(crate) counted: Option<Total>,
+}
+
+impl Drop for Counting<'_> {
+    fn drop(&mut self) {
+        self.memory.write().totals.end(self.key, self.ticket, self.counted.take());
     }
 }
 
@@ -217,6 +259,15 @@ impl State {
 
 /// Whether so many commits lie between these states.
 fn follows(after: Option<Mark>, before: Option<Mark>, commits: u32) -> bool {
-    let count = |mark: Mark| mark.get(COMMITS).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    let count = |mark: Mark| number_at(&mark, COMMITS);
     after.and_then(count).zip(before.and_then(count)).is_some_and(|(after, before)| after == before.wrapping_add(commits))
+}
+
+/// How many pages the log has in this state.
+pub(crate) fn pages_of_log(mark: &Mark) -> u32 {
+    number_at(mark, PAGES).unwrap_or_default()
+}
+
+fn number_at(mark: &Mark, place: Range<usize>) -> Option<u32> {
+    mark.get(place)?.try_into().ok().map(u32::from_ne_bytes)
 }

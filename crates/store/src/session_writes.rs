@@ -333,6 +333,8 @@ pub(crate) async fn set_caller_keys(writer: &Writer, tenant: TenantId, keys: Vec
                 let update = Query::update()
                     .table(Entity)
                     .value(Column::CallerKey, key.as_str())
+                    // It was one of the caller as compared then: the same post again is compared otherwise now.
+                    .value(Column::ReplayDigest, Option::<Vec<u8>>::None)
                     .and_where(Column::TenantId.eq(tenant.number()))
                     .and_where(Column::Id.eq(id.as_str()))
                     .take();

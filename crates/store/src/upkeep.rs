@@ -1,22 +1,41 @@
 //! Keeping a database in shape: what is deleted must be gone from its files, and clocks must agree.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use calldata_core::{StoreError, Timestamp};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::Database;
-use crate::error::of_statement;
+use crate::error::{is_failed_sync, of_statement};
 
 /// For how long readers are waited for before the log is emptied another time.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two times of writing the log back.
+const WRITE_BACK_PAUSE: Duration = Duration::from_millis(20);
 /// How often a server is made to vacuum, which costs it a pass over every index.
 pub(crate) const VACUUM_INTERVAL: Duration = Duration::from_mins(10);
 
 /// PostgreSQL's clock, in epoch milliseconds.
 pub(crate) const SERVER_NOW_MS: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT";
+
+/// Writes the log of a file back into the database whenever it is long, beside those who write: only what they commit meanwhile is left to
+/// them. Until the task is dropped.
+pub(crate) async fn write_back(keeper: DatabaseConnection, log_is_long: Arc<Notify>, sync_failed: watch::Sender<bool>) {
+    loop {
+        log_is_long.notified().await;
+        if let Err(error) = keeper.execute_unprepared("PRAGMA wal_checkpoint(PASSIVE)").await.map_err(of_statement) {
+            if is_failed_sync(&error) {
+                sync_failed.send_replace(true);
+            }
+            tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be written back");
+        }
+        tokio::time::sleep(WRITE_BACK_PAUSE).await;
+    }
+}
 
 impl Database {
     /// Makes what was deleted unreadable in the files: on SQLite, pages are overwritten when rows go, and the log that still holds

@@ -9,7 +9,7 @@ use calldata_testkit::small_disk::SmallDisk;
 use super::{BOTS, PATIENCE, alone, is_well, ready, times};
 
 /// Log and database fit, and not much more.
-const DISK_KIB: u32 = 40 * 1024;
+const DISK_KIB: u32 = 64 * 1024;
 /// Refusals without any success between them, after which a disk counts as full.
 const REFUSALS: u64 = 100;
 /// In which posts have to succeed again once there is room.

@@ -11,6 +11,8 @@ use crate::entity::session::Model;
 /// What is kept at most; so much of each entry is spent on finding it.
 const MAX_BYTES: usize = 40 << 20;
 const ENTRY_BYTES: usize = 88;
+/// Numbers of replaced entries are kept until there are more of them than entries, and than this.
+const MIN_ORDER: usize = 1_024;
 /// For how long. What was learned during a call is asked for during the call; a copy of it should not lie about.
 const MAX_AGE: Duration = Duration::from_mins(15);
 
@@ -71,6 +73,10 @@ impl Sessions {
         let row = Packed::of(row);
         self.bytes += row.bytes() + ENTRY_BYTES;
         self.next += 1;
+        if self.order.len() > 2 * self.entries.len() + MIN_ORDER {
+            let entries = &self.entries;
+            self.order.retain(|(key, number)| entries.get(key).is_some_and(|entry| entry.number == *number));
+        }
         self.order.push_back((key, self.next));
         if let Some(replaced) = self.entries.insert(key, Entry { number: self.next, since: now, row }) {
             self.bytes -= replaced.row.bytes() + ENTRY_BYTES;

@@ -9,8 +9,9 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::lookups::{columns, model};
 use super::readers::Readers;
+use crate::database::Pen;
 use crate::entity::session::Model;
-use crate::memory::{MANY, Mark, Memory, PLACES, Total};
+use crate::memory::{Begun, MANY, MAX_PLACES, Mark, Memory, PLACES, Total};
 use crate::row;
 use crate::search_key::search_key;
 
@@ -24,11 +25,12 @@ const ALL_OF_CALLER: &str = "SELECT started_at, id, received_first FROM session 
 pub(crate) struct Histories {
     readers: Arc<Readers>,
     memory: Arc<Memory>,
+    pen: Pen,
 }
 
 impl Histories {
-    pub(crate) fn new(readers: Readers, memory: Arc<Memory>) -> Self {
-        Self { readers: Arc::new(readers), memory }
+    pub(crate) fn new(readers: Readers, memory: Arc<Memory>, pen: Pen) -> Self {
+        Self { readers: Arc::new(readers), memory, pen }
     }
 
     /// See [`calldata_core::SessionStore::history`].
@@ -38,9 +40,11 @@ impl Histories {
         let memory = Arc::clone(&self.memory);
         let found = self.readers.ask(scope.tenant(), move |connection| wanted.find(connection, &memory)).await?;
         if let Some(caller) = caller.filter(|_| found.is_worth_remembering) {
-            let (readers, memory) = (Arc::clone(&self.readers), Arc::clone(&self.memory));
+            let (readers, memory, pen) = (Arc::clone(&self.readers), Arc::clone(&self.memory), Arc::clone(&self.pen));
             // After the answer, and when it is the tenant's turn; without it the next answer takes as long as this one.
-            tokio::spawn(async move { readers.ask(scope.tenant(), move |connection| count(connection, &memory, scope, &caller)).await });
+            tokio::spawn(
+                async move { readers.ask(scope.tenant(), move |connection| count(connection, &memory, &pen, scope, &caller)).await },
+            );
         }
         let sessions = found.rows.into_iter().map(row::to_session).collect::<Result<_, _>>()?;
         Ok(HistoryPage { total: found.total, sessions })
@@ -159,29 +163,37 @@ fn known_moment<'c>(connection: &'c Connection, memory: &Memory) -> rusqlite::Re
 }
 
 /// Counts all sessions of a caller, to be remembered.
-fn count(connection: &Connection, memory: &Memory, scope: Scope, caller: &CallerKey) -> rusqlite::Result<()> {
-    let mut began = memory.begin_total(scope, caller);
-    if began.is_none() {
-        // Nobody has written here since another process did.
-        let (moment, mark) = known_moment(connection, memory)?;
-        let last: i64 = moment.query_row("SELECT at FROM last_receipt", [], |found| found.get(0))?;
-        memory.begin(mark, Some(last));
+fn count(connection: &Connection, memory: &Memory, pen: &Pen, scope: Scope, caller: &CallerKey) -> rusqlite::Result<()> {
+    let mut begun = memory.begin_total(scope, caller);
+    if let Begun::NotKnown = begun {
+        // Nobody has written here since another process did; while somebody writes, he will make it known.
+        let Ok(_pen) = pen.try_lock() else { return Ok(()) };
+        let (moment, Some(mark)) = known_moment(connection, memory)? else { return Ok(()) };
+        let last = moment.query_row("SELECT at FROM last_receipt", [], |found| found.get(0))?;
+        memory.begin(Some(mark), Some(last));
         drop(moment);
-        began = memory.begin_total(scope, caller);
+        begun = memory.begin_total(scope, caller);
     }
-    let (moment, mark) = known_moment(connection, memory)?;
-    let counted = if began.is_some() && began == mark { Some(count_at(&moment, scope, caller)?) } else { None };
-    memory.end_total(scope, caller, counted);
+    if let Begun::Counting(mut counting) = begun {
+        let (moment, mark) = known_moment(connection, memory)?;
+        if mark == Some(counting.mark) {
+            counting.counted = Some(count_at(&moment, scope, caller)?).filter(|total| total.count >= MANY);
+        }
+    }
     Ok(())
 }
 
 fn count_at(connection: &Connection, scope: Scope, caller: &CallerKey) -> rusqlite::Result<Total> {
     let mut statement = connection.prepare_cached(ALL_OF_CALLER)?;
     let mut found = statement.query(params![scope.tenant().number(), caller.as_str(), scope.expired_until().epoch_ms()])?;
-    let (mut count, mut first_receipt, mut places) = (0, i64::MAX, Vec::new());
+    let (mut count, mut first_receipt, mut places, mut apart) = (0, i64::MAX, Vec::new(), PLACES);
     while let Some(row) = found.next()? {
         first_receipt = first_receipt.min(row.get(2)?);
-        if count % PLACES == 0 {
+        if count % apart == 0 {
+            if places.len() == MAX_PLACES {
+                apart *= 2;
+                places.retain(|(_, rank)| rank % apart == 0);
+            }
             places.push(((row.get(0)?, row.get(1)?), count));
         }
         count += 1;

@@ -7,14 +7,14 @@ use calldata_core::port::Written;
 use calldata_core::replay;
 use calldata_core::{SessionId, StoreError, Timestamp};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::connection::open;
 use crate::connection::SQLITE_BUSY_TIMEOUT;
 use crate::database::Pen;
 use crate::entity::session::Model;
 use crate::error::{is_failed_sync, of_file_commit, of_file_statement};
-use crate::memory::{Change, Memory};
+use crate::memory::{Change, Memory, pages_of_log};
 use crate::session_writes::{Identity, Row, shared};
 
 macro_rules! insert_row {
@@ -25,8 +25,10 @@ macro_rules! insert_row {
     };
 }
 
-/// Pages of the log after which it is written back into the database; see docs/adr/0014.
-const LOG_PAGES: i64 = 4_000;
+/// Pages of the log after which somebody beside the writer is told to write it back into the database; see docs/adr/0014.
+const LOG_PAGES: u32 = 2_000;
+/// And after which a commit does it itself: writers never paused for long enough that the log could begin anew. Little is left by then.
+const MAX_LOG_PAGES: i64 = 8_000;
 
 const INSERT: &str = concat!(insert_row!(), "ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL DO NOTHING");
 const REFRESH: &str = "UPDATE session SET received_last = max(received_last, ?3)
@@ -51,13 +53,15 @@ pub(crate) struct FileWriter {
     pen: Pen,
     sync_failed: watch::Sender<bool>,
     memory: Arc<Memory>,
+    /// Told when the log is to be written back.
+    log_is_long: Arc<Notify>,
     /// None before the first write, and after a failure: what the engine did with its transaction then need not be known.
     connection: Option<Connection>,
 }
 
 impl FileWriter {
-    pub(crate) fn new(file: PathBuf, pen: Pen, sync_failed: watch::Sender<bool>, memory: Arc<Memory>) -> Self {
-        Self { file, pen, sync_failed, memory, connection: None }
+    pub(crate) fn new(file: PathBuf, pen: Pen, sync_failed: watch::Sender<bool>, memory: Arc<Memory>, log_is_long: Arc<Notify>) -> Self {
+        Self { file, pen, sync_failed, memory, log_is_long, connection: None }
     }
 
     /// Stores rows in one transaction; the results are in their order, and a row that fails by itself fails alone. Blocks the thread.
@@ -70,6 +74,8 @@ impl FileWriter {
             Ok(results) => results,
             Err(error) => {
                 self.connection = None;
+                // Without a connection, nothing keeps the file from being another one.
+                self.memory.forget();
                 if is_failed_sync(&error) {
                     self.sync_failed.send_replace(true);
                 } else if matches!(error, StoreError::NoRoom(_)) {
@@ -81,7 +87,7 @@ impl FileWriter {
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
-        let connection = open(&self.file, SQLITE_BUSY_TIMEOUT, &[("secure_delete", 1), ("wal_autocheckpoint", LOG_PAGES)])?;
+        let connection = open(&self.file, SQLITE_BUSY_TIMEOUT, &[("secure_delete", 1), ("wal_autocheckpoint", MAX_LOG_PAGES)])?;
         // The log is there once something was read.
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
         self.memory.reopened();
@@ -94,7 +100,11 @@ impl FileWriter {
             connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
             Ok(connection)
         });
-        self.connection = emptied.ok();
+        match emptied.map_err(of_file_statement) {
+            Ok(connection) => self.connection = Some(connection),
+            Err(error) if is_failed_sync(&error) => drop(self.sync_failed.send_replace(true)),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be written back"),
+        }
     }
 
     /// # Errors
@@ -114,6 +124,9 @@ impl FileWriter {
         let results = write_all(&connection, rows)?;
         connection.execute_batch("COMMIT").map_err(of_file_commit)?;
         self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| Some(change(row, result.as_ref().ok()?))));
+        if self.memory.mark().is_some_and(|mark| pages_of_log(&mark) >= LOG_PAGES) {
+            self.log_is_long.notify_one();
+        }
         self.connection = Some(connection);
         Ok(results)
     }

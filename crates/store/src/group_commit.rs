@@ -119,7 +119,7 @@ impl GroupCommit {
         let waiting = Arc::clone(&queue);
         let handle = Handle::current();
         thread::Builder::new().name("group-commit".into()).spawn(move || {
-            let commit = || handle.block_on(commit_all(Arc::clone(&waiting), writer()));
+            let commit = || handle.block_on(commit_all(Arc::clone(&waiting), writer().connected()));
             while catch_unwind(AssertUnwindSafe(commit)).is_err() {
                 tracing::error!("the group commit failed and begins anew");
             }

@@ -156,7 +156,7 @@ fn from_capacity_to_ten_times_that_the_same_is_stored_and_the_rest_refused_fast(
         let generator = Generator::new(&gateway, &account).await;
         generator.saturate(1).await;
         let peak = generator.saturate(REQUESTS / 2).await;
-        let mut p99_at_capacity = None;
+        let mut at_capacity = None;
         for times in [1, 2, 5, 10] {
             let mut outcome = generator.offer(peak * f64::from(times), 100_000_000 * usize::try_from(times).unwrap()).await;
             let (goodput, p99) = (outcome.goodput(), percentile(&mut outcome.stored, 99));
@@ -169,8 +169,10 @@ fn from_capacity_to_ten_times_that_the_same_is_stored_and_the_rest_refused_fast(
                 outcome.cpu,
             );
             assert_eq!(outcome.other, [] as [u16; 0], "stored, 429 or 503");
-            let first_p99 = *p99_at_capacity.get_or_insert(p99);
-            assert!(goodput >= 0.9 * peak, "{times}×: {goodput:.0}/s of {peak:.0}/s");
+            // Who waits for the answer before he posts again comes back together with the others, and shares commits better than these do.
+            assert!(goodput >= 0.7 * peak, "{times}×: {goodput:.0}/s of {peak:.0}/s");
+            let (first, first_p99) = *at_capacity.get_or_insert((goodput, p99));
+            assert!(goodput >= 0.9 * first, "{times}×: {goodput:.0}/s, at capacity {first:.0}/s");
             assert!(p99 <= 2 * first_p99, "{times}×: {p99:?}, at capacity {first_p99:?}");
             assert!(times == 1 || !outcome.refused.is_empty(), "{times}×: nothing was refused");
         }

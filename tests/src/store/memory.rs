@@ -122,6 +122,21 @@ fn par_g1_a_session_older_than_one_that_was_stored_before_is_not_taken_for_the_n
 }
 
 #[test]
+fn oif_q5_a_total_is_remembered_also_where_nobody_writes() {
+    on(&[Engine::Sqlite], TestDatabase::new, async |test| {
+        let (clock, tenant) = (a_clock(), created_tenant(test.database(), "c").await);
+        let posts = (0..600).map(|number| a_post(&tenant, &format!("s{number}"), &clock, a_session(&format!("c{number}"), "110")));
+        all_stored(test.database(), posts.collect()).await;
+        let (reading, scope) = (test.open_again().await, tenant.scope(clock.now()));
+        eventually("the total is remembered", Duration::from_secs(5), async || {
+            assert_eq!(reading.history(scope, &of_caller("110")).await.unwrap().total, 600);
+            reading.remembers_total(scope, &caller_key("110"))
+        })
+        .await;
+    });
+}
+
+#[test]
 fn oif_q5_remembered_totals_and_places_are_those_of_the_file() {
     on(&[Engine::Sqlite], TestDatabase::new, async |test| {
         let instances = Instances::on(test).await;

@@ -55,13 +55,19 @@ pub(crate) struct FileWriter {
     memory: Arc<Memory>,
     /// Told when the log is to be written back.
     log_is_long: Arc<Notify>,
-    /// None before the first write, and after a failure: what the engine did with its transaction then need not be known.
+    /// None after a failure: what the engine did with its transaction then need not be known.
     connection: Option<Connection>,
 }
 
 impl FileWriter {
     pub(crate) fn new(file: PathBuf, pen: Pen, sync_failed: watch::Sender<bool>, memory: Arc<Memory>, log_is_long: Arc<Notify>) -> Self {
         Self { file, pen, sync_failed, memory, log_is_long, connection: None }
+    }
+
+    /// The same with its connection, which is what memory stands on, also where nobody writes. One that cannot be made now is made later.
+    pub(crate) fn connected(mut self) -> Self {
+        self.connection = self.connect().ok();
+        self
     }
 
     /// Stores rows in one transaction; the results are in their order, and a row that fails by itself fails alone. Blocks the thread.

@@ -170,7 +170,7 @@ fn from_capacity_to_ten_times_that_the_same_is_stored_and_the_rest_refused_fast(
             );
             assert_eq!(outcome.other, [] as [u16; 0], "stored, 429 or 503");
             // Who waits for the answer before he posts again comes back together with the others, and shares commits better than these do.
-            assert!(goodput >= 0.7 * peak, "{times}×: {goodput:.0}/s of {peak:.0}/s");
+            assert!(goodput >= 0.5 * peak, "{times}×: {goodput:.0}/s of {peak:.0}/s");
             let (first, first_p99) = *at_capacity.get_or_insert((goodput, p99));
             assert!(goodput >= 0.9 * first, "{times}×: {goodput:.0}/s, at capacity {first:.0}/s");
             assert!(p99 <= 2 * first_p99, "{times}×: {p99:?}, at capacity {first_p99:?}");

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::packed::Packed;
 use crate::entity::session::Model;
 
-/// What is kept at most; so much of each entry is spent on finding it, and on sizes that are rounded up.
-const MAX_BYTES: usize = 36 << 20;
-const ENTRY_BYTES: usize = 160;
+/// What is kept at most, of which so much of each entry is spent on finding it. What an allocator rounds up comes on top.
+const MAX_BYTES: usize = 40 << 20;
+const ENTRY_BYTES: usize = 88;
 /// Numbers of replaced entries are kept until there are more of them than entries, and than this.
 const MIN_ORDER: usize = 1_024;
 /// For how long. What was learned during a call is asked for during the call; a copy of it should not lie about.

@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 const FIGURES: &str = "bench/instructions.toml";
 const TOLERANCE_PERCENT: f64 = 10.0;
+/// Of posts, whose threads wait for each other: how often they wake differs from run to run by as much as 10 %.
+const TOLERANCE_OF_POSTS_PERCENT: f64 = 25.0;
 /// How often a count is tried.
 const ATTEMPTS: u32 = 4;
 
@@ -97,9 +99,10 @@ fn compare(counted: &BTreeMap<String, f64>) -> Result {
         };
         let percent = (counted / accepted - 1.0) * 100.0;
         println!("{name:<10} {accepted:>12.0} {counted:>12.0} {percent:>+7.1}%");
-        if percent > TOLERANCE_PERCENT {
+        let tolerance = if name == "w" { TOLERANCE_OF_POSTS_PERCENT } else { TOLERANCE_PERCENT };
+        if percent > tolerance {
             worse.push(name.as_str());
-        } else if percent < -TOLERANCE_PERCENT {
+        } else if percent < -tolerance {
             better.push(name.as_str());
         }
     }
@@ -110,8 +113,7 @@ fn compare(counted: &BTreeMap<String, f64>) -> Result {
         return Ok(());
     }
     let worse = worse.join(", ");
-    Err(format!("more than {TOLERANCE_PERCENT} % above the committed figure: {worse}. If that is worth it: just instructions-accept")
-        .into())
+    Err(format!("too much above the committed figure: {worse}. If that is worth it: just instructions-accept").into())
 }
 
 fn accept(counted: &BTreeMap<String, f64>) -> Result {

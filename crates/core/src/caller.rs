@@ -38,6 +38,11 @@ impl Caller {
         &self.spelling
     }
 
+    /// The same, for good.
+    pub fn into_spelling(self) -> String {
+        self.spelling
+    }
+
     /// The form in which callers are compared.
     pub fn key(&self) -> &CallerKey {
         &self.key

@@ -105,6 +105,11 @@ impl JsonText {
         &self.0
     }
 
+    /// The JSON text, for good.
+    pub fn into_string(self) -> String {
+        self.0.into()
+    }
+
     /// What kind of value this is.
     pub fn kind(&self) -> JsonKind {
         match self.0.as_bytes().first() {
@@ -242,6 +247,38 @@ fn checked_members_of(object: &str) -> Result<Vec<(String, JsonText)>, JsonTextE
         }
     }
     Ok(kept)
+}
+
+/// The names in an object that is a [`JsonText`], as they are spelled: with escapes, where there are any.
+pub(crate) fn names_of_object(object: &str) -> impl Iterator<Item = &str> {
+    let bytes = object.as_bytes();
+    let mut at = 1;
+    std::iter::from_fn(move || {
+        bytes.get(at).filter(|byte| **byte == b'"')?;
+        let end = string_end(bytes, at).ok()?;
+        let name = object.get(at + 1..end - 1);
+        at = end_of_value(bytes, end + 1) + 1;
+        name
+    })
+}
+
+/// The index of the comma or bracket after the value that begins at `at`.
+fn end_of_value(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0_usize;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(bytes, at).unwrap_or(bytes.len());
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b',' | b'}' | b']' if depth == 0 => break,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    at
 }
 
 /// The index after the string that opens at `open`.

@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(last.since(first).as_secs(), 60);
         assert_eq!((details.caller.spelling(), details.caller.key().as_str()), ("030 123456", "+4330123456"));
         assert_eq!(details.content.unwrap().as_str(), r#"{"a":1.10}"#);
-        assert_eq!(details.fields.to_json(), r#"{"z":1,"a":"x"}"#);
+        assert_eq!(details.fields.as_json(), r#"{"z":1,"a":"x"}"#);
         let recording = details.recording.unwrap();
         assert_eq!((recording.location_id.as_deref(), recording.pool_node), (Some("7"), Some(7)));
         assert_eq!((details.turns.len(), details.answers.len(), details.source), (1, 1, Source::Native));

@@ -41,7 +41,7 @@ pub fn answers(new: NewSession, id: SessionId, now: Timestamp) -> Option<Answers
     let write = |format, language| render::record(&record, &Style { format, language, zone: Zone::berlin() });
     let both = |format| Some([write(format, Language::German)?, write(format, Language::English)?]);
     Some(Answers {
-        members: record.members().map(|(name, value)| (name.to_owned(), value.display().into_owned())).collect(),
+        members: record.members().into_iter().map(|(name, value)| (name, value.display().into_owned())).collect(),
         json: write(Format::Json, Language::German)?,
         xml: write(Format::Xml, Language::German)?,
         html: both(Format::Html)?,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use calldata_core::{JsonText, Session, Source, Timestamp};
+use calldata_core::{Fields, JsonText, Session, Source, Timestamp};
 
 /// The members that every answer reserves (PAR-G4).
 const FIXED: [&str; 5] = ["caller", "callid", "timestamp", "content", "conversationid"];
@@ -18,13 +18,16 @@ pub(crate) struct Record {
     pub(crate) timestamp: Timestamp,
     pub(crate) content: Option<JsonText>,
     pub(crate) conversationid: Option<JsonText>,
-    /// All further members, under names that are given once.
-    pub(crate) more: Vec<(String, JsonText)>,
+    pub(crate) countrycode: Option<JsonText>,
+    /// Of a session that came another way; of a post it is one of the fields.
+    pub(crate) intent: Option<JsonText>,
+    /// All further members, under names that are not taken.
+    pub(crate) fields: Fields,
 }
 
 impl Record {
-    /// All members in order, those that are not known left out.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, Cow<'_, JsonText>)> {
+    /// The members before the user-defined ones in order, those that are not known left out.
+    pub(crate) fn own(&self) -> impl Iterator<Item = (&'static str, Cow<'_, JsonText>)> {
         let [caller, callid, timestamp, content, conversationid] = FIXED;
         let told = [
             (caller, JsonText::string(&self.caller)),
@@ -32,9 +35,35 @@ impl Record {
             (timestamp, JsonText::string(&self.timestamp.to_string())),
         ];
         let posted = [(content, &self.content), (conversationid, &self.conversationid)];
-        let posted = posted.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, Cow::Borrowed(value))));
-        let more = self.more.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value)));
-        told.into_iter().map(|(name, value)| (name, Cow::Owned(value))).chain(posted).chain(more)
+        let posted = posted.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+        told.map(|(name, value)| (name, Cow::Owned(value)))
+            .into_iter()
+            .chain(posted.chain(self.known()).map(|(name, value)| (name, Cow::Borrowed(value))))
+    }
+
+    /// Those of them that no answer reserves.
+    fn known(&self) -> impl Iterator<Item = (&'static str, &JsonText)> {
+        let known = [(COUNTRY_CODE, &self.countrycode), (INTENT, &self.intent)];
+        known.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)))
+    }
+
+    /// The names that no field may have beside this record.
+    pub(crate) fn taken(&self) -> Vec<&'static str> {
+        FIXED.into_iter().chain(self.known().map(|(name, _)| name)).collect()
+    }
+
+    /// All members in order, those that are not known left out.
+    pub(crate) fn members(&self) -> Vec<(String, Cow<'_, JsonText>)> {
+        let mut members: Vec<_> = self.own().map(|(name, value)| (name.to_owned(), value)).collect();
+        members.extend(self.fields.beside(&self.taken()).map(|(name, value)| (name, Cow::Borrowed(value))));
+        members
+    }
+
+    /// The members after those that every answer reserves, in order.
+    pub(crate) fn more(&self) -> Vec<(String, &JsonText)> {
+        let mut members: Vec<_> = self.known().map(|(name, value)| (name.to_owned(), value)).collect();
+        members.extend(self.fields.beside(&self.taken()));
+        members
     }
 }
 
@@ -49,19 +78,15 @@ impl From<Session> for Record {
             }
         };
         let details = session.details;
-        let mut more = Vec::new();
-        more.extend(details.country_code.map(|value| (COUNTRY_CODE.to_owned(), value)));
-        more.extend(intent.map(|value| (INTENT.to_owned(), value)));
-        let taken: Vec<_> = FIXED.into_iter().chain(more.iter().map(|(name, _)| name.as_str())).collect();
-        let fields: Vec<_> = details.fields.beside(&taken).map(|(name, value)| (name, value.clone())).collect();
-        more.extend(fields);
         Self {
-            caller: details.caller.spelling().to_owned(),
-            callid: details.call_id.as_str().to_owned(),
+            caller: details.caller.into_spelling(),
+            callid: details.call_id.into_string(),
             timestamp,
             content: details.content,
             conversationid: details.conversation,
-            more,
+            countrycode: details.country_code,
+            intent,
+            fields: details.fields,
         }
     }
 }
@@ -69,7 +94,7 @@ impl From<Session> for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calldata_core::{CallId, Caller, Country, Details, Fields, SessionId, Turn};
+    use calldata_core::{CallId, Caller, Country, Details, SessionId, Turn};
 
     fn session(source: Source, fields: &str) -> Session {
         let caller = Caller::new("030 1234567", Country::GERMANY).unwrap();
@@ -80,7 +105,7 @@ mod tests {
     }
 
     fn names(record: &Record) -> Vec<String> {
-        record.members().map(|(name, _)| name.to_owned()).collect()
+        record.members().into_iter().map(|(name, _)| name).collect()
     }
 
     #[test]
@@ -111,8 +136,8 @@ mod tests {
         session.details.updated_at = Some(Timestamp::clamped(9));
         let record = Record::from(session.clone());
         assert_eq!(names(&record), ["caller", "callid", "timestamp", "intent", "input.intent"]);
-        assert_eq!((record.timestamp, record.more[0].1.as_str()), (Timestamp::clamped(9), r#""last""#));
+        assert_eq!((record.timestamp, record.intent), (Timestamp::clamped(9), Some(JsonText::string("last"))));
         session.details.intent = Some("told".into());
-        assert_eq!(Record::from(session).more[0].1.as_str(), r#""told""#);
+        assert_eq!(Record::from(session).intent, Some(JsonText::string("told")));
     }
 }

@@ -115,7 +115,7 @@ fn rows(record: &Record, style: &Style) -> Vec<Row> {
     let shown = |value: &Option<JsonText>| value.as_ref().map_or("undefined".into(), |value| value.display().into_owned());
     let values = [record.caller.clone(), date(record, style), shown(&record.content), record.callid.clone(), shown(&record.conversationid)];
     let fixed = style.language.labels().into_iter().zip(values).map(|(label, value)| Row { label: label.to_owned(), value });
-    let more = record.more.iter().map(|(name, value)| Row { label: name.clone(), value: value.display().into_owned() });
+    let more = record.more().into_iter().map(|(label, value)| Row { label, value: value.display().into_owned() });
     fixed.chain(more).collect()
 }
 
@@ -130,7 +130,7 @@ fn date(record: &Record, style: &Style) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use calldata_core::Timestamp;
+    use calldata_core::{Fields, Timestamp};
 
     pub(crate) fn documented() -> Record {
         Record {
@@ -139,7 +139,9 @@ pub(crate) mod tests {
             timestamp: Timestamp::from_epoch_ms(1_709_036_183_926).unwrap(),
             content: Some(JsonText::string("Postman tests")),
             conversationid: None,
-            more: Vec::new(),
+            countrycode: None,
+            intent: None,
+            fields: Fields::default(),
         }
     }
 
@@ -148,8 +150,8 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn with_fields(fields: &[(&str, &str)]) -> Record {
-        let more = fields.iter().map(|(name, json)| ((*name).to_owned(), JsonText::parse(json).unwrap())).collect();
-        Record { more, ..documented() }
+        let fields = fields.iter().map(|(name, json)| ((*name).to_owned(), JsonText::parse(json).unwrap())).collect();
+        Record { fields: Fields::of_distinct(fields), ..documented() }
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub(crate) fn of_write(write: Write) -> Model {
         },
         content: content.map(|text| text.as_str().to_owned()),
         conversation: conversation.map(|text| text.as_str().to_owned()),
-        fields: fields.to_json(),
+        fields: fields.into_json(),
         turns: json_unless_empty(&turns.into_iter().map(StoredTurn::from).collect::<Vec<_>>()),
         answers: json_unless_empty(&answers.into_iter().map(StoredAnswer::from).collect::<Vec<_>>()),
         details: StoredDetails {
@@ -116,7 +116,7 @@ pub(crate) fn to_session(row: Model) -> Result<Session, StoreError> {
             dialog_type: dialog_type.map(DialogType::from),
             intent,
             content: row.content.map(JsonText::trusted),
-            fields: Fields::parse(&row.fields).map_err(|_| unreadable("fields"))?,
+            fields: fields_of(row.fields).ok_or_else(|| unreadable("fields"))?,
             recording: recording.map(Recording::from),
             business_info: business_info.map(|raw| JsonText::trusted(raw.get().to_owned())),
             flag,
@@ -125,6 +125,11 @@ pub(crate) fn to_session(row: Model) -> Result<Session, StoreError> {
             source: source_of(row.source).ok_or_else(|| unreadable("source"))?,
         },
     })
+}
+
+/// What is written is valid; this notices what was never written.
+fn fields_of(text: String) -> Option<Fields> {
+    (text.starts_with('{') && text.ends_with('}')).then(|| Fields::trusted(text))
 }
 
 fn list<S: for<'de> Deserialize<'de>, T: From<S>>(text: Option<String>) -> Result<Vec<T>, serde_json::Error> {

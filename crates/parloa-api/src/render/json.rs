@@ -1,12 +1,20 @@
 //! JSON (PAR-G4): values are the text that was posted.
 
-use calldata_core::fields::object_text;
+use calldata_core::fields::push_member;
 
 use super::NO_RESULT;
 use crate::record::Record;
 
+/// Room for an answer of the usual size.
+const USUAL_BYTES: usize = 512;
+
 pub(super) fn record(record: &Record) -> String {
-    object_text(record.members())
+    let mut text = String::with_capacity(USUAL_BYTES);
+    text.push('{');
+    record.own().for_each(|(name, value)| push_member(&mut text, name, &value));
+    record.fields.push_beside(&mut text, &record.taken());
+    text.push('}');
+    text
 }
 
 pub(super) fn miss() -> String {

@@ -14,8 +14,8 @@ const ROOT: &str = "callData";
 const FIELD: &str = "field";
 
 pub(super) fn record(record: &Record) -> Option<String> {
-    let members: Vec<_> = record.members().collect();
-    document(members.iter().map(|(name, value)| (*name, value.display())))
+    let members = record.members();
+    document(members.iter().map(|(name, value)| (name.as_str(), value.display())))
 }
 
 pub(super) fn miss() -> Option<String> {

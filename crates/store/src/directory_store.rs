@@ -11,9 +11,10 @@ use sea_orm::{
     QueryFilter, QueryOrder,
 };
 
-use crate::database::{Work, begin_snapshot};
+use crate::database::begin_snapshot;
 use crate::entity::{access_key, directory, tenant};
 use crate::error::{Unreadable, of_statement};
+use crate::transact::Work;
 use crate::{Database, session_deletes};
 
 #[async_trait]
@@ -185,7 +186,7 @@ impl Database {
     async fn delete_sessions(&self, tenant: TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            match session_deletes::delete_some(&self.writer(), tenant, Condition::all()).await? {
+            match session_deletes::delete_some(&self.writer(), tenant, None).await? {
                 0 => return Ok(deleted),
                 some => deleted += some,
             }

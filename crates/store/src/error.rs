@@ -18,6 +18,11 @@ impl From<Unreadable> for StoreError {
     }
 }
 
+/// The driver's errors as those of the layer above it, which are sorted here.
+pub(crate) fn db_err(error: SqlxError) -> DbErr {
+    DbErr::Query(RuntimeErr::SqlxError(error.into()))
+}
+
 /// The error of a statement; whatever it was about to change is rolled back.
 pub(crate) fn of_statement(error: DbErr) -> StoreError {
     match error.sql_err() {

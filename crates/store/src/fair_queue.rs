@@ -1,4 +1,4 @@
-//! Writes that wait for the next commit: bounded, and shared out fairly among tenants.
+//! What waits for its turn: bounded, and shared out fairly among tenants.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ pub(crate) trait Load {
 /// A queue in which tenants take turns. With `n` tenants in it, none may hold more than one part in `n + 1`: there is always room for
 /// one more, and nobody who floods it makes the others wait for more than their turn.
 #[derive(Debug)]
-pub(crate) struct WriteQueue<L> {
+pub(crate) struct FairQueue<L> {
     bounds: Bounds,
     waiting: Mutex<Waiting<L>>,
     filled: Notify,
@@ -44,7 +44,7 @@ struct Share<L> {
     bytes: usize,
 }
 
-impl<L: Load> WriteQueue<L> {
+impl<L: Load> FairQueue<L> {
     pub(crate) fn new(bounds: Bounds) -> Self {
         let waiting = Waiting { of: HashMap::new(), turns: VecDeque::new(), rows: 0, closed: false };
         Self { bounds, waiting: Mutex::new(waiting), filled: Notify::new() }
@@ -172,13 +172,13 @@ mod tests {
         Parcel { tenant, number, rows: 1 }
     }
 
-    fn queue(rows: usize) -> WriteQueue<Parcel> {
-        WriteQueue::new(Bounds { rows, bytes: rows * 10 })
+    fn queue(rows: usize) -> FairQueue<Parcel> {
+        FairQueue::new(Bounds { rows, bytes: rows * 10 })
     }
 
     const MANY: Bounds = Bounds { rows: 100, bytes: 1_000 };
 
-    async fn numbers(queue: &WriteQueue<Parcel>, most: Bounds) -> Vec<(i64, usize)> {
+    async fn numbers(queue: &FairQueue<Parcel>, most: Bounds) -> Vec<(i64, usize)> {
         queue.take(most).await.unwrap().iter().map(|parcel| (parcel.tenant, parcel.number)).collect()
     }
 
@@ -218,7 +218,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_as_well_as_rows() {
-        let queue = WriteQueue::new(Bounds { rows: 1_000, bytes: 40 });
+        let queue = FairQueue::new(Bounds { rows: 1_000, bytes: 40 });
         queue.push(parcel(1, 0)).unwrap();
         queue.push(parcel(1, 1)).unwrap();
         assert!(queue.push(parcel(1, 2)).is_err());

@@ -12,10 +12,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::database::Writer;
+use crate::fair_queue::{Bounds, FairQueue, Load};
 use crate::session_writes::{self, Row};
 use crate::sqlite::writer::FileWriter;
-use crate::write_queue::{Bounds, Load, WriteQueue};
+use crate::transact::Writer;
 
 /// What may wait. A bot gives up after four seconds, so a longer queue would only hold what nobody waits for.
 const QUEUE: Bounds = Bounds { rows: 8_192, bytes: 64 << 20 };
@@ -34,7 +34,7 @@ type Results = Vec<Result<Written, StoreError>>;
 /// Takes writes in, and has a task of its own that commits them.
 #[derive(Debug)]
 pub(crate) struct GroupCommit {
-    queue: Arc<WriteQueue<Job>>,
+    queue: Arc<FairQueue<Job>>,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Commit for FileWriter {
 impl GroupCommit {
     /// Starts the task that commits to a server; it ends when this is dropped and nothing waits any more.
     pub(crate) fn to_server(writer: Writer) -> Self {
-        let queue = Arc::new(WriteQueue::new(QUEUE));
+        let queue = Arc::new(FairQueue::new(QUEUE));
         let waiting = Arc::clone(&queue);
         tokio::spawn(async move {
             // A batch that panics answers "unconfirmed" to those in it, and the next one goes on.
@@ -115,7 +115,7 @@ impl GroupCommit {
     /// # Errors
     /// When there can be no thread.
     pub(crate) fn to_file(writer: impl Fn() -> FileWriter + Send + 'static) -> io::Result<Self> {
-        let queue = Arc::new(WriteQueue::new(QUEUE));
+        let queue = Arc::new(FairQueue::new(QUEUE));
         let waiting = Arc::clone(&queue);
         let handle = Handle::current();
         thread::Builder::new().name("group-commit".into()).spawn(move || {
@@ -155,11 +155,11 @@ fn refused(count: usize, why: &'static str) -> Results {
     (0..count).map(|_| Err(StoreError::Busy(why.into()))).collect()
 }
 
-fn note_depth(queue: &WriteQueue<Job>) {
+fn note_depth(queue: &FairQueue<Job>) {
     metrics::gauge!("calldata_write_queue_rows").set(f64::from(u32::try_from(queue.rows()).unwrap_or(u32::MAX)));
 }
 
-async fn commit_all(queue: Arc<WriteQueue<Job>>, mut writer: impl Commit) {
+async fn commit_all(queue: Arc<FairQueue<Job>>, mut writer: impl Commit) {
     let mut expected = 0;
     while let Some(mut jobs) = queue.take(COMMIT).await {
         let taken = rows_of(&jobs);

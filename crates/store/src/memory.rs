@@ -34,6 +34,8 @@ pub(crate) type Mark = [u8; 48];
 /// Where the number of commits stands in it, and that of the log's pages.
 const COMMITS: Range<usize> = 8..12;
 const PAGES: Range<usize> = 16..20;
+/// Where after both copies of the header it stands how many of them have been written back into the database.
+const WRITTEN_BACK: Range<usize> = 96..100;
 
 /// What became of sessions.
 pub(crate) enum Change<'r> {
@@ -126,6 +128,15 @@ impl Memory {
     /// The state of the file.
     pub(crate) fn mark(&self) -> Option<Mark> {
         self.read().mark()
+    }
+
+    /// How many pages of the log have not been written back into the database.
+    pub(crate) fn pages_to_write_back(&self) -> u32 {
+        let state = self.read();
+        let mut start = [0; WRITTEN_BACK.end];
+        let is_read = state.index.as_ref().is_some_and(|index| index.read_exact_at(&mut start, 0).is_ok());
+        let number = |place| number_at(&start, place).filter(|_| is_read).unwrap_or_default();
+        number(PAGES).saturating_sub(number(WRITTEN_BACK))
     }
 
     /// Whether what is here is as of this state.
@@ -263,11 +274,6 @@ fn follows(after: Option<Mark>, before: Option<Mark>, commits: u32) -> bool {
     after.and_then(count).zip(before.and_then(count)).is_some_and(|(after, before)| after == before.wrapping_add(commits))
 }
 
-/// How many pages the log has in this state.
-pub(crate) fn pages_of_log(mark: &Mark) -> u32 {
-    number_at(mark, PAGES).unwrap_or_default()
-}
-
-fn number_at(mark: &Mark, place: Range<usize>) -> Option<u32> {
-    mark.get(place)?.try_into().ok().map(u32::from_ne_bytes)
+fn number_at(header: &[u8], place: Range<usize>) -> Option<u32> {
+    header.get(place)?.try_into().ok().map(u32::from_ne_bytes)
 }

@@ -3,20 +3,30 @@
 //! changes with the number of rows is read and planned anew each time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use calldata_core::{CallId, CallerKey, Scope, Session, StoreError};
-use sea_orm::{DbErr, RuntimeErr, SqlxError};
+use sea_orm::SqlxError;
 
 pub(crate) mod history;
 mod line;
 mod lookups;
+pub(crate) mod pool;
 mod writes;
 
 pub(crate) use line::Server;
 pub(crate) use writes::WriteLine;
 
-use crate::error::of_statement;
+use crate::error::{db_err, of_statement};
 use lookups::Lookups;
+
+/// What is acknowledged is durable, also where the server's default is not to wait for the disk. A setting that waits for more than the
+/// disk is left as it is.
+const DURABLE_COMMIT: &str = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+/// A connection that nobody used for so long is asked whether it is well.
+const IDLE: Duration = Duration::from_secs(5);
+/// And it has so long to say so.
+const PING_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How many lookups are under way at a time; each has a connection of its own. With two, one is asked while the other is answered.
 const NEWEST_LINES: usize = 2;
@@ -52,11 +62,6 @@ impl SharedReads {
     pub(crate) async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
         Ok(self.calls.ask(scope, call, "").await?.is_some())
     }
-}
-
-/// The driver's errors as those of the layer above it, which the rest of the store sorts.
-fn db_err(error: SqlxError) -> DbErr {
-    DbErr::Query(RuntimeErr::SqlxError(error.into()))
 }
 
 /// The error of a statement that changed nothing.

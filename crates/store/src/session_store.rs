@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, Slice, StoredCaller, Write, Written};
 use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 
-use crate::database::Engine;
+use crate::engine::Engine;
 use crate::{Database, postgres, session_deletes, session_reads, session_writes};
 
 #[async_trait]
@@ -20,14 +20,14 @@ impl SessionStore for Database {
     async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
         match self.hot() {
             Engine::File(file) => file.lookups.newest(scope, call, caller).await,
-            Engine::Server(shared) => shared.newest(scope, call, caller).await,
+            Engine::Server(server) => server.shared.newest(scope, call, caller).await,
         }
     }
 
     async fn has_call(&self, scope: Scope, call: &CallId) -> Result<bool, StoreError> {
         match self.hot() {
             Engine::File(file) => file.lookups.has_call(scope, call).await,
-            Engine::Server(shared) => shared.has_call(scope, call).await,
+            Engine::Server(server) => server.shared.has_call(scope, call).await,
         }
     }
 
@@ -38,12 +38,12 @@ impl SessionStore for Database {
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         match self.hot() {
             Engine::File(file) => file.histories.page(scope, query).await,
-            Engine::Server(_) => self.read_for(scope.tenant(), postgres::history::history(self.readers(), scope, query)).await,
+            Engine::Server(server) => self.read_for(server, scope.tenant(), postgres::history::history(self.readers(), scope, query)).await,
         }
     }
 
     async fn delete_received_until(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
-        session_deletes::delete_some(&self.writer(), tenant, session_deletes::received_until(until)).await
+        session_deletes::delete_some(&self.writer(), tenant, Some(until)).await
     }
 
     async fn purge(&self, tenant: TenantId, until: Timestamp) -> Result<Option<Slice>, StoreError> {

@@ -11,12 +11,12 @@ use sea_orm::{
     TransactionTrait,
 };
 
-use crate::database::{Work, Writer};
 use crate::entity::session::{Column, Entity, Model};
 use crate::error::{Unreadable, of_statement};
 use crate::memory::Change;
 use crate::postgres::WriteLine;
 use crate::row;
+use crate::transact::{Work, Writer};
 
 /// Rows in one statement; every row binds some twenty values, and engines bound their number.
 const ROWS_PER_STATEMENT: usize = 500;

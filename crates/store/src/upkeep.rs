@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calldata_core::{StoreError, Timestamp};
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, sqlx};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::Database;
-use crate::error::{is_failed_sync, of_statement};
+use crate::error::{db_err, is_failed_sync, of_statement};
 
 /// For how long readers are waited for before the log is emptied another time.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,19 +68,21 @@ impl Database {
     }
 
     async fn checkpoint(&self, mode: &str) -> Result<bool, DbErr> {
-        let statement = Statement::from_string(DbBackend::Sqlite, format!("PRAGMA wal_checkpoint({mode})"));
+        let sql = sqlx::AssertSqlSafe(format!("PRAGMA wal_checkpoint({mode})"));
+        // First, so that nobody waits for the connection together with those who write.
+        let mut connection = self.keeper().get_sqlite_connection_pool().acquire().await.map_err(db_err)?;
         let file = self.file();
         let _pen = match file {
             Some(file) if mode == "TRUNCATE" => Some(file.pen.lock().await),
             _ => None,
         };
         let before = file.and_then(|file| file.memory.mark());
-        let row = self.keeper().query_one_raw(statement).await?;
+        let told = sqlx::query_scalar::<_, i32>(sql).fetch_one(&mut *connection).await;
         if let Some(file) = file {
             file.memory.log_emptied(before);
         }
-        let busy = row.map(|row| row.try_get::<i32>("", "busy")).transpose()?;
-        Ok(busy == Some(0))
+        // The first column says whether somebody was in the way.
+        told.map(|busy| busy == 0).map_err(db_err)
     }
 
     /// By how many milliseconds a clock is ahead of the server's, within `±` the second number; `None` where there is no server.

@@ -1,94 +1,112 @@
-//! A row in one piece of memory: a tenth of the allocations, and half of the room.
+//! A row as bytes: no allocation of its own, and half of the room.
+
+use uuid::Uuid;
 
 use crate::entity::session::Model;
 
-/// What of a row a session is made of.
-pub(super) struct Packed(Box<[u8]>);
+/// What of a row a session is made of, as [`pack`] wrote it.
+#[derive(Clone, Copy)]
+pub(super) struct Packed<'b>(&'b [u8]);
 
-impl Packed {
-    pub(super) fn of(row: &Model) -> Self {
-        let Model {
-            tenant_id,
-            id,
-            call_id,
-            caller,
-            caller_key,
-            country_code,
-            // What is only searched for.
-            cti_call_key: _,
-            conversation_key: _,
-            intent_key: _,
-            received_first,
-            received_last,
-            started_at,
-            source,
-            replay_digest: _,
-            content,
-            conversation,
-            fields,
-            turns,
-            answers,
-            details,
-        } = row;
-        let mut bytes = Vec::with_capacity(512);
-        for number in [*tenant_id, *received_first, *received_last, *started_at, i64::from(*source)] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        for text in [call_id, caller_key, id, fields] {
-            put(&mut bytes, Some(text));
-        }
-        put(&mut bytes, Some(caller).filter(|spelling| *spelling != caller_key).map(String::as_str));
-        for text in [country_code, content, conversation, turns, answers, details] {
-            put(&mut bytes, text.as_deref());
-        }
-        Self(bytes.into())
+/// Where the last receipt stands.
+const RECEIVED_LAST: std::ops::Range<usize> = 16..24;
+/// Where the numbers end, of which the last is a byte.
+const NUMBERS: usize = 33;
+/// Stands before an identifier: it is the text of a UUID, and kept as one.
+const UUID: u8 = 1;
+const TEXT: u8 = 0;
+
+/// Appends a row.
+pub(super) fn pack(row: &Model, bytes: &mut Vec<u8>) {
+    let Model {
+        tenant_id,
+        id,
+        call_id,
+        caller,
+        caller_key,
+        country_code,
+        // What is only searched for.
+        cti_call_key: _,
+        conversation_key: _,
+        intent_key: _,
+        received_first,
+        received_last,
+        started_at,
+        source,
+        replay_digest: _,
+        content,
+        conversation,
+        fields,
+        turns,
+        answers,
+        details,
+    } = row;
+    for number in [tenant_id, received_first, received_last, started_at] {
+        bytes.extend_from_slice(&number.to_le_bytes());
     }
+    bytes.push(u8::try_from(*source).unwrap_or_default());
+    for text in [call_id, caller_key] {
+        put(bytes, Some(text));
+    }
+    // Of the spellings of a UUID, only its own comes back.
+    match Uuid::try_parse(id).ok().filter(|uuid| uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == id) {
+        Some(uuid) => {
+            bytes.push(UUID);
+            bytes.extend_from_slice(uuid.as_bytes());
+        }
+        None => {
+            bytes.push(TEXT);
+            put(bytes, Some(id));
+        }
+    }
+    put(bytes, Some(fields));
+    put(bytes, Some(caller).filter(|spelling| *spelling != caller_key).map(String::as_str));
+    for text in [country_code, content, conversation, turns, answers, details] {
+        put(bytes, text.as_deref());
+    }
+}
 
-    pub(super) fn bytes(&self) -> usize {
-        self.0.len()
+/// Notes in a packed row that it was received then, if that is later than before.
+pub(super) fn receive_again(row: &mut [u8], at: i64) {
+    let last = Packed::of(row).received_last().max(at);
+    if let Some(place) = row.get_mut(RECEIVED_LAST) {
+        place.copy_from_slice(&last.to_le_bytes());
+    }
+}
+
+impl<'b> Packed<'b> {
+    pub(super) fn of(bytes: &'b [u8]) -> Self {
+        Self(bytes)
     }
 
     /// Whether it is the row of this tenant, call and caller.
-    pub(super) fn is_of(&self, tenant: i64, call: &str, caller: &str) -> bool {
-        let mut rest = Reader(&self.0);
-        let found = rest.number() == Some(tenant);
-        for _ in 0..4 {
-            rest.number();
-        }
-        found && rest.text() == Some(call) && rest.text() == Some(caller)
+    pub(super) fn is_of(self, tenant: i64, call: &str, caller: &str) -> bool {
+        let mut texts = self.texts();
+        self.number(0) == tenant && texts.text() == Some(call) && texts.text() == Some(caller)
     }
 
-    pub(super) fn received_first(&self) -> i64 {
-        self.number(1)
+    pub(super) fn received_first(self) -> i64 {
+        self.number(8)
     }
 
-    pub(super) fn received_last(&self) -> i64 {
-        self.number(2)
+    pub(super) fn received_last(self) -> i64 {
+        self.number(RECEIVED_LAST.start)
     }
 
-    /// Notes that it was received then, if that is later than before.
-    pub(super) fn receive_again(&mut self, at: i64) {
-        let last = self.received_last().max(at);
-        if let Some(place) = self.0.get_mut(16..24) {
-            place.copy_from_slice(&last.to_le_bytes());
-        }
-    }
-
-    pub(super) fn id(&self) -> &str {
-        let mut rest = Reader(self.0.get(40..).unwrap_or_default());
-        let [_call, _caller, id] = [rest.text(), rest.text(), rest.text()];
-        id.unwrap_or_default()
+    pub(super) fn id(self) -> String {
+        let mut rest = self.texts();
+        let [_call, _caller] = [rest.text(), rest.text()];
+        rest.id().unwrap_or_default()
     }
 
     /// The row, without what is only searched for; `None` never, for what was packed can be unpacked.
-    pub(super) fn unpack(&self) -> Option<Model> {
-        let mut rest = Reader(&self.0);
-        let [tenant_id, received_first, received_last, started_at, source] =
-            [rest.number()?, rest.number()?, rest.number()?, rest.number()?, rest.number()?];
-        let [call_id, caller_key, id, fields] = [rest.owned()?, rest.owned()?, rest.owned()?, rest.owned()?];
+    pub(super) fn unpack(self) -> Option<Model> {
+        let mut rest = self.texts();
+        let [call_id, caller_key] = [rest.owned()?, rest.owned()?];
+        let (id, fields) = (rest.id()?, rest.owned()?);
         let caller = rest.owned().unwrap_or_else(|| caller_key.clone());
         Some(Model {
-            tenant_id,
+            tenant_id: self.number(0),
             id,
             call_id,
             caller,
@@ -97,10 +115,10 @@ impl Packed {
             cti_call_key: None,
             conversation_key: None,
             intent_key: None,
-            received_first,
-            received_last,
-            started_at,
-            source: i32::try_from(source).ok()?,
+            received_first: self.received_first(),
+            received_last: self.received_last(),
+            started_at: self.number(24),
+            source: (*self.0.get(NUMBERS - 1)?).into(),
             replay_digest: None,
             content: rest.owned(),
             conversation: rest.owned(),
@@ -111,8 +129,12 @@ impl Packed {
         })
     }
 
-    fn number(&self, at: usize) -> i64 {
-        Reader(self.0.get(at * 8..).unwrap_or_default()).number().unwrap_or_default()
+    fn number(self, at: usize) -> i64 {
+        self.0.get(at..).and_then(<[u8]>::first_chunk).copied().map(i64::from_le_bytes).unwrap_or_default()
+    }
+
+    fn texts(self) -> Reader<'b> {
+        Reader(self.0.get(NUMBERS..).unwrap_or_default())
     }
 }
 
@@ -130,18 +152,17 @@ fn put(bytes: &mut Vec<u8>, text: Option<&str>) {
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
-    fn number(&mut self) -> Option<i64> {
-        let (number, rest) = self.0.split_first_chunk()?;
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
         self.0 = rest;
-        Some(i64::from_le_bytes(*number))
+        Some(*byte)
     }
 
     /// The next text, where there is one.
     fn text(&mut self) -> Option<&'b str> {
         let mut length = 0;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
+            let byte = self.byte()?;
             length |= usize::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 break;
@@ -155,13 +176,22 @@ impl<'b> Reader<'b> {
     fn owned(&mut self) -> Option<String> {
         self.text().map(str::to_owned)
     }
+
+    fn id(&mut self) -> Option<String> {
+        if self.byte()? == TEXT {
+            return self.owned();
+        }
+        let (uuid, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(Uuid::from_bytes(*uuid).to_string())
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn row(caller: &str, content: Option<String>) -> Model {
+    pub(crate) fn row(caller: &str, content: Option<String>) -> Model {
         Model {
             tenant_id: -7,
             id: "id".into(),
@@ -186,20 +216,39 @@ mod tests {
         }
     }
 
+    fn packed(row: &Model) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        pack(row, &mut bytes);
+        bytes
+    }
+
     #[test]
     fn what_is_packed_is_unpacked() {
         let long = |length| Some("ä".repeat(length));
         for row in [row("030 123", None), row("+4930123", Some("x".into())), row("", long(63)), row("x", long(64)), row("x", long(100_000))]
         {
-            let mut packed = Packed::of(&row);
+            let mut bytes = packed(&row);
+            let packed = Packed::of(&bytes);
             assert!(packed.unpack().unwrap() == row);
             assert!(packed.is_of(-7, "call", "+4930123"));
             assert!(!packed.is_of(7, "call", "+4930123") && !packed.is_of(-7, "cal", "+4930123") && !packed.is_of(-7, "call", "+493012"));
-            assert_eq!((packed.received_first(), packed.received_last(), packed.id()), (1, 7, "id"));
-            packed.receive_again(6);
-            assert_eq!(packed.received_last(), 7);
-            packed.receive_again(i64::MAX);
-            assert!(packed.unpack().unwrap() == Model { received_last: i64::MAX, ..row });
+            assert_eq!((packed.received_first(), packed.received_last(), packed.id().as_str()), (1, 7, "id"));
+            receive_again(&mut bytes, 6);
+            assert_eq!(Packed::of(&bytes).received_last(), 7);
+            receive_again(&mut bytes, i64::MAX);
+            assert!(Packed::of(&bytes).unpack().unwrap() == Model { received_last: i64::MAX, ..row });
+        }
+    }
+
+    #[test]
+    fn identifiers_come_back_as_they_are_spelled() {
+        let uuid = "018dea7e-a176-7000-8000-00000000000a";
+        for id in
+            [uuid.to_owned(), uuid.to_uppercase(), uuid.replace('-', ""), format!("{{{uuid}}}"), format!("urn:uuid:{uuid}"), "x".into()]
+        {
+            let row = Model { id: id.clone(), ..row("030 123", None) };
+            assert_eq!(Packed::of(&packed(&row)).id(), id);
+            assert!(Packed::of(&packed(&row)).unpack().unwrap() == row);
         }
     }
 }

@@ -18,8 +18,9 @@ pub(crate) const MANY: u64 = 512;
 pub(crate) const PLACES: u64 = 256;
 /// Places of one caller at most; of one with more sessions they lie farther apart.
 pub(crate) const MAX_PLACES: usize = 2_048;
-/// Callers that are remembered at most.
+/// Callers that are remembered at most, and of one tenant.
 const MAX_CALLERS: usize = 256;
+const MAX_OF_TENANT: usize = 64;
 /// For how long; then they are counted anew if anybody still asks.
 const MAX_AGE: Duration = Duration::from_mins(15);
 
@@ -82,7 +83,8 @@ impl Totals {
     pub(super) fn begin(&mut self, key: u64, scope: Scope, caller: &CallerKey) -> Option<Ticket> {
         let (tenant, expired_until) = (scope.tenant().number(), scope.expired_until().epoch_ms());
         let is_counting = self.callers.get(&key).is_some_and(|known| matches!(known.counted, Counted::Not(_)));
-        let is_full = self.callers.len() >= MAX_CALLERS && !self.callers.contains_key(&key);
+        let of_tenant = self.callers.values().filter(|known| known.tenant == tenant).count();
+        let is_full = (self.callers.len() >= MAX_CALLERS || of_tenant >= MAX_OF_TENANT) && !self.callers.contains_key(&key);
         if is_counting || is_full || self.get(key, scope, caller).is_some() {
             return None;
         }
@@ -182,5 +184,16 @@ mod tests {
         let third = totals.begin(7, scope, &caller).unwrap();
         totals.end(7, third, None);
         assert!(totals.begin(7, scope, &caller).is_some(), "who failed is not waited for");
+    }
+
+    #[test]
+    fn one_tenant_leaves_room_for_others() {
+        let caller = CallerKey::of("110", Country::GERMANY);
+        let of = |tenant| Tenant::new(tenant, "c", "t", Timestamp::clamped(1)).scope(Timestamp::clamped(1_700_000_000_000));
+        let (one, other) = (of("one"), of("other"));
+        let mut totals = Totals::default();
+        let begun = (0..1_000).filter(|key| totals.begin(*key, one, &caller).is_some()).count();
+        assert_eq!(begun, MAX_OF_TENANT);
+        assert!(totals.begin(1_000, other, &caller).is_some());
     }
 }

@@ -8,8 +8,9 @@ use sea_orm::sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConne
 use sea_orm::{RuntimeErr, SqlxError};
 use tokio::time::Instant;
 
-use crate::connection::{DURABLE_COMMIT, POSTGRES_ACQUIRE_TIMEOUT, POSTGRES_IDLE, POSTGRES_PING_TIMEOUT};
-use crate::database::Doubt;
+use super::{DURABLE_COMMIT, IDLE, PING_TIMEOUT};
+use crate::connection::POSTGRES_ACQUIRE_TIMEOUT;
+use crate::pools::Doubt;
 
 /// Shorter than what is waited for an answer: so it is the server that gives up, and says for certain that nothing happened.
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(2_200);
@@ -121,6 +122,5 @@ impl Line {
 
 /// One that was not used for a while is asked first: it may have died in silence.
 async fn is_well(open: &mut Open) -> bool {
-    open.used.elapsed() < POSTGRES_IDLE
-        || tokio::time::timeout(POSTGRES_PING_TIMEOUT, open.connection.ping()).await.is_ok_and(|answered| answered.is_ok())
+    open.used.elapsed() < IDLE || tokio::time::timeout(PING_TIMEOUT, open.connection.ping()).await.is_ok_and(|answered| answered.is_ok())
 }

@@ -14,9 +14,9 @@ use super::of_driver;
 use crate::database::SERVER_TIMEOUT;
 use crate::entity::session::Model;
 use crate::error::{is_transport, of_statement};
+use crate::fair_queue::{Bounds, FairQueue, Load};
 use crate::row;
 use crate::session_writes::shared;
-use crate::write_queue::{Bounds, Load, WriteQueue};
 
 /// What may wait: more than requests may be under way.
 const QUEUE: Bounds = Bounds { rows: 8_192, bytes: usize::MAX };
@@ -49,7 +49,7 @@ pub(super) const HAS_CALL: &str = "SELECT k.ord \
 /// Takes lookups in, and has tasks of its own that ask for them.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    queue: Arc<WriteQueue<Job>>,
+    queue: Arc<FairQueue<Job>>,
 }
 
 type Answer = Result<Option<PgRow>, StoreError>;
@@ -87,7 +87,7 @@ impl Load for Job {
 impl Lookups {
     /// Starts tasks that ask `statement`, each on a line of its own; they end when this is dropped and nothing waits any more.
     pub(super) fn start(server: &Server, statement: &'static str, lines: usize) -> Self {
-        let queue = Arc::new(WriteQueue::new(QUEUE));
+        let queue = Arc::new(FairQueue::new(QUEUE));
         for _ in 0..lines {
             let (waiting, server) = (Arc::clone(&queue), server.for_lookups());
             tokio::spawn(async move {
@@ -120,7 +120,7 @@ impl Drop for Lookups {
     }
 }
 
-async fn answer_all(queue: Arc<WriteQueue<Job>>, mut line: Line, statement: &'static str) {
+async fn answer_all(queue: Arc<FairQueue<Job>>, mut line: Line, statement: &'static str) {
     while let Some(mut jobs) = queue.take(TOGETHER).await {
         // Nobody listens any more where a request was given up.
         jobs.retain(|job| !job.reply.is_closed());

@@ -11,10 +11,11 @@ use sea_orm::sqlx::{self, Arguments as _, Either, Executor as _, PgConnection, R
 use tokio::sync::Mutex;
 
 use super::line::{Line, Server};
-use super::{db_err, of_driver};
-use crate::database::{SERVER_TIMEOUT, pause_before_retry};
-use crate::error::{Unreadable, is_conflict, of_commit, of_statement};
+use super::of_driver;
+use crate::database::SERVER_TIMEOUT;
+use crate::error::{Unreadable, db_err, is_conflict, of_commit, of_statement};
 use crate::session_writes::{Identity, Row};
+use crate::transact::pause_before_retry;
 
 /// PAR-P7: a row with the same digest that is young enough is refreshed. One that is too old lets neither happen, and is not among the
 /// rows that come back. `$21` is the window.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use super::lookups::{columns, model};
 use super::readers::Readers;
-use crate::database::Pen;
+use crate::engine::Pen;
 use crate::entity::session::Model;
 use crate::memory::{Begun, MANY, MAX_PLACES, Mark, Memory, PLACES, Total};
 use crate::row;

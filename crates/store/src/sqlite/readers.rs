@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::connection::open;
 use crate::connection::SQLITE_BUSY_TIMEOUT;
 use crate::error::of_file_statement;
-use crate::write_queue::{Bounds, Load, WriteQueue};
+use crate::fair_queue::{Bounds, FairQueue, Load};
 
 /// Few are best: they share the cores with those who ask (docs/performance.md).
 const THREADS: usize = 2;
@@ -23,7 +23,7 @@ const ONE: Bounds = Bounds { rows: 1, bytes: usize::MAX };
 
 /// Threads with a connection each, and a line in which tenants take turns.
 pub(crate) struct Readers {
-    line: Arc<WriteQueue<Question>>,
+    line: Arc<FairQueue<Question>>,
 }
 
 struct Question {
@@ -52,7 +52,7 @@ impl Readers {
     /// # Errors
     /// When there can be no threads.
     pub(crate) fn start(name: &str, file: &Path, cache_kib: i64) -> io::Result<Self> {
-        let line = Arc::new(WriteQueue::new(WAITING));
+        let line = Arc::new(FairQueue::new(WAITING));
         for _ in 0..THREADS {
             let (line, file, handle) = (Arc::clone(&line), file.to_owned(), Handle::current());
             thread::Builder::new().name(name.into()).spawn(move || handle.block_on(read(&line, file, cache_kib)))?;
@@ -93,7 +93,7 @@ impl Drop for Readers {
     }
 }
 
-async fn read(line: &WriteQueue<Question>, file: PathBuf, cache_kib: i64) {
+async fn read(line: &FairQueue<Question>, file: PathBuf, cache_kib: i64) {
     // SQLite takes a negative number for KiB, a positive one for pages.
     let settings = [("query_only", 1), ("cache_size", -cache_kib)];
     let mut connection = None;

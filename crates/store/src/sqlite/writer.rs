@@ -11,10 +11,10 @@ use tokio::sync::{Notify, watch};
 
 use super::connection::open;
 use crate::connection::SQLITE_BUSY_TIMEOUT;
-use crate::database::Pen;
+use crate::engine::Pen;
 use crate::entity::session::Model;
 use crate::error::{is_failed_sync, of_file_commit, of_file_statement};
-use crate::memory::{Change, Memory, pages_of_log};
+use crate::memory::{Change, Memory};
 use crate::session_writes::{Identity, Row, shared};
 
 macro_rules! insert_row {
@@ -25,10 +25,12 @@ macro_rules! insert_row {
     };
 }
 
-/// Pages of the log after which somebody beside the writer is told to write it back into the database; see docs/adr/0014.
-const LOG_PAGES: u32 = 2_000;
-/// And after which a commit does it itself: writers never paused for long enough that the log could begin anew. Little is left by then.
-const MAX_LOG_PAGES: i64 = 8_000;
+/// Pages of the log after which somebody beside the writer is told to write them back into the database. Few: commits that come meanwhile
+/// wait for the disk to take them; see docs/adr/0014.
+const PAGES_TO_WRITE_BACK: u32 = 250;
+/// The pages of the log after which a commit does it itself: writers never paused for long enough that the log could begin anew. Little is
+/// left by then.
+const MAX_LOG_PAGES: i64 = 4_000;
 
 const INSERT: &str = concat!(insert_row!(), "ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL DO NOTHING");
 const REFRESH: &str = "UPDATE session SET received_last = max(received_last, ?3)
@@ -130,7 +132,7 @@ impl FileWriter {
         let results = write_all(&connection, rows)?;
         connection.execute_batch("COMMIT").map_err(of_file_commit)?;
         self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| Some(change(row, result.as_ref().ok()?))));
-        if self.memory.mark().is_some_and(|mark| pages_of_log(&mark) >= LOG_PAGES) {
+        if self.memory.pages_to_write_back() >= PAGES_TO_WRITE_BACK {
             self.log_is_long.notify_one();
         }
         self.connection = Some(connection);

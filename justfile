@@ -48,6 +48,10 @@ faults-long *args:
 power-cut times="10":
     CALLDATA_POWER_CUTS={{times}} cargo test --workspace --locked --test calldata -- faults::power_cut --nocapture
 
+# Write the page of settings to docs/settings.md
+settings: build
+    {{gateway}} config generate --form markdown > docs/settings.md
+
 # Write the API descriptions to openapi/
 openapi: build
     {{gateway}} openapi --out openapi

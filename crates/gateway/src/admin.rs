@@ -8,6 +8,7 @@ use axum::{Router, routing};
 use calldata_http::health::{self, ReadinessCheck};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -23,24 +24,34 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_rows".into()), &ROWS)?
         .install_recorder()?;
-    describe_counter!("calldata_requests_total", "Requests answered, by route template, method and status");
-    describe_histogram!("calldata_request_seconds", Unit::Seconds, "Time to the answer, by route template and method");
+    describe_counter!("calldata_requests_total", "Requests answered, by dialect, route template, method and status");
+    describe_histogram!("calldata_request_seconds", Unit::Seconds, "Time to the answer, by dialect, route template and method");
     describe_counter!("calldata_requests_refused_total", "Requests turned away, by reason: full, share, rate, lockout");
-    describe_counter!("calldata_authentication_failures_total", "Wrong keys, secrets and tokens");
+    describe_counter!("calldata_authentications_total", "Keys, secrets and tokens, by dialect and outcome: right, wrong, locked out");
+    describe_counter!("calldata_misses_total", "Questions to which there was no record, by dialect and reason");
+    describe_counter!("calldata_lookups_total", "Sessions looked up in SQLite, by where they were found: memory, database");
     describe_counter!("calldata_writes_refused_total", "Writes turned away because too many waited");
     describe_gauge!("calldata_write_queue_rows", "Writes that wait for the next commit");
     describe_histogram!("calldata_commit_rows", "Writes that shared a commit");
     describe_histogram!("calldata_commit_seconds", Unit::Seconds, "Time of a commit");
     describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");
     describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
+    describe_gauge!("calldata_database_connections", "Connections to the database, by pool and state: idle, busy");
+    describe_gauge!("calldata_build_info", "1, with the version of the program");
+    metrics::gauge!("calldata_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Collector::default().describe();
     Ok(handle)
 }
 
 /// Folds together what was measured, from time to time and whether anybody asks or not: what waits for that takes memory.
-pub async fn keep(counted: PrometheusHandle) -> Infallible {
+/// `look` is called each time, for what is only known when somebody looks.
+pub async fn keep(counted: PrometheusHandle, look: impl Fn()) -> Infallible {
+    let process = Collector::default();
     loop {
-        tokio::time::sleep(UPKEEP_INTERVAL).await;
+        look();
+        process.collect();
         counted.run_upkeep();
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
     }
 }
 

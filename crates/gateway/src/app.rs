@@ -9,8 +9,8 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
-use calldata_core::{Clock, Directory, Purge, Sessions, StoreError};
-use calldata_http::{Limits, Origins, Shared, Source, health, layers};
+use calldata_core::{Clock, Directory, Purge, SessionStore, Sessions, StoreError};
+use calldata_http::{Limits, Origins, Shared, Source, health, layers, trace};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use tower::{Service, ServiceExt, service_fn};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::description;
+use crate::traces::Traced;
 
 /// How long readiness waits for the database.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ impl App {
         let store = Arc::new(database.clone());
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
+        let store: Arc<dyn SessionStore> = if trace::is_observed() { Arc::new(Traced(store)) } else { store };
         let sessions = Sessions::new(store, Arc::clone(&clock), WaitLimits::default());
         Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, clock })
     }
@@ -55,6 +57,11 @@ impl App {
     /// What recognises clients.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.shared.directory
+    }
+
+    /// Notes for the metrics how many connections there are to the database.
+    pub fn note_connections(&self) {
+        self.database.note_connections();
     }
 
     /// Completes when the disk failed in a way after which the process must end.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use calldata_core::tenant::Retention;
 use calldata_core::{Country, Zone};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
 
 /// What a voice bot learned during a call, kept safe and handed to whoever needs it next.
 #[derive(Debug, Parser)]
@@ -25,6 +26,7 @@ impl Cli {
         let given = Self::command().get_matches();
         let mut cli = Self::from_arg_matches(&given).unwrap_or_else(|error| error.exit());
         cli.settings.prefer_flags(&given);
+        cli.settings.note_given(&given);
         cli
     }
 }
@@ -58,6 +60,40 @@ pub(crate) enum Command {
     /// The schema of the database
     #[command(subcommand)]
     Migrate(MigrateCommand),
+    /// Write a backup of a SQLite database into a new file, while the gateway runs
+    Backup {
+        /// The file
+        #[arg(value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Copy everything into an empty database, for instance from SQLite to PostgreSQL, and compare both; stop the gateway first
+    Copy(CopyTo),
+    /// The settings: a file to begin from, and what is wrong with the ones there are
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look whether everything is as it has to be for the gateway to run, and say what to do where it is not
+    Doctor {
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Ask the gateway with these settings whether it is ready; for container engines and supervisors
+    Healthcheck {
+        /// How many seconds it may take
+        #[arg(long, value_name = "S", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+        timeout_s: u64,
+    },
+    /// Print what makes a shell complete commands and flags
+    Completions {
+        /// Which shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages, one a command
+    Man {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Write the API description, or check that what is written is up to date
     Openapi {
         /// The folder
@@ -265,10 +301,41 @@ pub(crate) struct Import {
     pub(crate) files: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct CopyTo {
+    /// Where to, sqlite://FILE or postgres://…
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<Secret>,
+    /// A file that holds where to, for a URL with a password
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to_file: Option<PathBuf>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImportFormat {
     Oifde,
     Sessions,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a file with every setting in it, explained and commented out
+    Generate {
+        /// In which form
+        #[arg(long, value_enum, default_value_t = ConfigForm::Toml)]
+        form: ConfigForm,
+    },
+    /// Say what is wrong with the settings that flags, environment and file give together; with nothing wrong, show them
+    Check,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConfigForm {
+    /// A settings file
+    Toml,
+    /// The page of the documentation
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

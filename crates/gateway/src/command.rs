@@ -1,8 +1,14 @@
 //! One file a command.
 
+mod backup;
+mod config;
+mod copy;
 mod demo;
+mod doctor;
+mod healthcheck;
 mod import;
 mod key;
+mod manual;
 mod migrate;
 mod openapi;
 mod purge;
@@ -10,6 +16,7 @@ mod serve;
 mod tenant;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use calldata_core::port::DirectoryContents;
 use calldata_core::{Clock, DirectoryStore, StoreError, SystemClock, Tenant};
@@ -31,13 +38,15 @@ const INDISCREET: [&str; 2] = ["rlibphonenumber=off", "h2=off"];
 pub fn run(cli: Cli) -> Result<(), Failure> {
     panics::say_where_only();
     let Cli { settings, command } = cli;
+    // What needs no settings, or looks for what is wrong with them.
+    let command = match command {
+        Command::Config(command) => return config::run(settings, command),
+        Command::Completions { shell } => return manual::complete(shell),
+        Command::Man { out } => return manual::write(&out),
+        command => command,
+    };
     let settings = settings.with_file()?;
-    let mut filter =
-        EnvFilter::try_new(settings.log()).map_err(|error| Failure::because("the log filter cannot be read; see --log", &error))?;
-    for off in INDISCREET {
-        filter = filter.add_directive(off.parse().map_err(|error| Failure::because("the log filter", &error))?);
-    }
-    log::begin(filter)?;
+    log::begin(filter(&settings)?, settings.log_format.unwrap_or_default())?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
     let result = runtime.block_on(async {
         match command {
@@ -48,7 +57,13 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Command::Import(import) => import::run(&settings, import).await,
             Command::Purge { dry_run, json } => purge::run(&settings, dry_run, &json).await,
             Command::Migrate(command) => migrate::run(&settings, command).await,
+            Command::Backup { to } => backup::run(&settings, &to).await,
+            Command::Copy(copy) => copy::run(&settings, copy).await,
+            Command::Doctor { json } => doctor::run(&settings, &json).await,
+            Command::Healthcheck { timeout_s } => healthcheck::run(&settings, Duration::from_secs(timeout_s)).await,
             Command::Openapi { out, check } => openapi::run(&out, check),
+            // Done above.
+            Command::Config(_) | Command::Completions { .. } | Command::Man { .. } => Ok(()),
         }
     });
     // What is still at work in the background must not hold the end.
@@ -57,11 +72,21 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     result
 }
 
+/// What is logged.
+fn filter(settings: &Settings) -> Result<EnvFilter, Failure> {
+    let mut filter =
+        EnvFilter::try_new(settings.log()).map_err(|error| Failure::because("the log filter cannot be read; see --log", &error))?;
+    for off in INDISCREET {
+        filter = filter.add_directive(off.parse().map_err(|error| Failure::because("the log filter", &error))?);
+    }
+    Ok(filter)
+}
+
 /// The database of the settings, its schema brought up to date unless that is switched off.
 async fn open(settings: &Settings) -> Result<(Database, Url), Failure> {
     let url = settings.database()?;
     let database = open_as_it_is(&url).await?;
-    if settings.no_migrate {
+    if settings.no_migrate() {
         return Ok((database, url));
     }
     migrate::migrate(&database, Direction::Up).await?;

@@ -11,11 +11,13 @@ pub mod cli;
 pub mod command;
 pub mod description;
 mod failure;
-mod log;
+pub mod log;
 mod output;
 mod panics;
 pub mod server;
 pub mod settings;
+mod supervisor;
 mod token_secret;
+mod traces;
 
 pub use failure::Failure;

@@ -1,5 +1,10 @@
 //! Settings: a flag wins over the environment, the environment over the file, the file over the default.
 
+mod file;
+pub mod reference;
+mod sources;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -9,16 +14,17 @@ use calldata_http::origins::Origin;
 use calldata_http::source::Network;
 use calldata_http::{Limits, Origins, TrustedProxies};
 use calldata_store::Url;
+use clap::Args;
 use clap::builder::FalseyValueParser;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args};
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::Failure;
+use crate::log::LogFormat;
 use crate::server::{DEFAULT_DRAIN, DEFAULT_MAX_CONNECTIONS, Options, Tls};
+pub use file::Problem;
+pub use sources::{Given, Place};
 
-const DEFAULT_FILE: &str = "calldata.toml";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DATABASE_URL: &str = "sqlite://calldata.db";
 const DEFAULT_LOG: &str = "info,sea_orm_migration=warn,sqlx::postgres::notice=warn";
@@ -44,9 +50,19 @@ pub struct Settings {
     /// A file that holds the database URL
     #[arg(long, global = true, env = "CALLDATA_DATABASE_URL_FILE", value_name = "FILE", help_heading = "Settings")]
     pub database_url_file: Option<PathBuf>,
-    /// Leave the schema as it is
-    #[arg(long, global = true, env = "CALLDATA_NO_MIGRATE", value_parser = FalseyValueParser::new(), help_heading = "Settings")]
-    pub no_migrate: bool,
+    /// Leave the schema as it is [default: false]
+    #[arg(
+        long,
+        global = true,
+        env = "CALLDATA_NO_MIGRATE",
+        value_name = "BOOL",
+        value_parser = FalseyValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Settings"
+    )]
+    pub no_migrate: Option<bool>,
     /// Signs OIFDE tokens, at least 32 bytes [default with SQLite: a file beside the database, made at the first start]
     #[arg(long, global = true, env = "CALLDATA_TOKEN_SECRET", hide_env_values = true, value_name = "SECRET", help_heading = "Settings")]
     pub token_secret: Option<Secret>,
@@ -99,6 +115,28 @@ pub struct Settings {
     /// What is logged: error, warn, info, debug, or a filter [default: info]
     #[arg(long, global = true, env = "CALLDATA_LOG", value_name = "FILTER", help_heading = "Settings")]
     pub log: Option<String>,
+    /// How lines of the log look: plain or json [default: plain]
+    #[arg(
+        long,
+        global = true,
+        env = "CALLDATA_LOG_FORMAT",
+        value_name = "FORMAT",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Settings"
+    )]
+    pub log_format: Option<LogFormat>,
+    /// Where a collector takes traces by OTLP over HTTP, http://HOST:4318 [default: nowhere]
+    #[arg(long, global = true, env = "CALLDATA_OTLP_ENDPOINT", value_name = "ADDRESS", help_heading = "Settings")]
+    pub otlp_endpoint: Option<String>,
+    /// Which share of requests begins a trace, 0 to 1; those within a trace that is wanted are always in it [default: 1]
+    #[arg(long, global = true, env = "CALLDATA_OTLP_SHARE", value_name = "SHARE", value_parser = a_share, help_heading = "Settings")]
+    #[serde(deserialize_with = "read_share")]
+    pub otlp_share: Option<f64>,
+    /// What was given where, for those who want to know.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) given: BTreeMap<String, Given>,
 }
 
 /// A setting that is not shown.
@@ -119,100 +157,6 @@ impl From<String> for Secret {
 }
 
 impl Settings {
-    /// Where a flag and the environment give the same secret in two ways, by itself and in a file, the flag wins.
-    pub(crate) fn prefer_flags(&mut self, given: &ArgMatches) {
-        let hidden = |own: &str, by: &str| {
-            given.value_source(own) == Some(ValueSource::EnvVariable) && given.value_source(by) == Some(ValueSource::CommandLine)
-        };
-        let pairs = [
-            ("database_url", "database_url_file", &mut self.database_url, &mut self.database_url_file),
-            ("token_secret", "token_secret_file", &mut self.token_secret, &mut self.token_secret_file),
-            ("previous_token_secret", "previous_token_secret_file", &mut self.previous_token_secret, &mut self.previous_token_secret_file),
-        ];
-        for (name, name_of_file, secret, file) in pairs {
-            if hidden(name, name_of_file) {
-                *secret = None;
-            }
-            if hidden(name_of_file, name) {
-                *file = None;
-            }
-        }
-    }
-
-    /// Adds what the settings file says to what flags and environment say.
-    ///
-    /// # Errors
-    /// When the file cannot be read or says something unknown.
-    pub fn with_file(self) -> Result<Self, Failure> {
-        let path = self.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.config.is_none() => return Ok(self),
-            Err(error) => return Err(Failure::because(format!("the settings file {} cannot be read", path.display()), &error)),
-        };
-        let file: Self = toml::from_str(&text).map_err(|error| {
-            // The whole error would show the line, which may hold a secret.
-            let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
-            Failure::new(format!("the settings file {}, line {line}: {}", path.display(), error.message()))
-        })?;
-        Ok(self.or(file))
-    }
-
-    fn or(self, file: Self) -> Self {
-        let Self {
-            config,
-            listen,
-            admin_listen,
-            database_url,
-            database_url_file,
-            no_migrate,
-            token_secret,
-            token_secret_file,
-            previous_token_secret,
-            previous_token_secret_file,
-            max_body_bytes,
-            deadline_ms,
-            max_requests,
-            tenant_rate,
-            drain_s,
-            max_connections,
-            tls_certificate,
-            tls_key,
-            trusted_proxy,
-            cors_origin,
-            log,
-        } = self;
-        // A secret and the file that holds it are one setting: whichever comes from the higher place hides both of the lower.
-        let pair = |own: (Option<Secret>, Option<PathBuf>), below| if own.0.is_some() || own.1.is_some() { own } else { below };
-        let (database_url, database_url_file) = pair((database_url, database_url_file), (file.database_url, file.database_url_file));
-        let (token_secret, token_secret_file) = pair((token_secret, token_secret_file), (file.token_secret, file.token_secret_file));
-        let (previous_token_secret, previous_token_secret_file) =
-            pair((previous_token_secret, previous_token_secret_file), (file.previous_token_secret, file.previous_token_secret_file));
-        Self {
-            config,
-            listen: listen.or(file.listen),
-            admin_listen: admin_listen.or(file.admin_listen),
-            database_url,
-            database_url_file,
-            no_migrate: no_migrate || file.no_migrate,
-            token_secret,
-            token_secret_file,
-            previous_token_secret,
-            previous_token_secret_file,
-            max_body_bytes: max_body_bytes.or(file.max_body_bytes),
-            deadline_ms: deadline_ms.or(file.deadline_ms),
-            max_requests: max_requests.or(file.max_requests),
-            tenant_rate: tenant_rate.or(file.tenant_rate),
-            drain_s: drain_s.or(file.drain_s),
-            max_connections: max_connections.or(file.max_connections),
-            tls_certificate: tls_certificate.or(file.tls_certificate),
-            tls_key: tls_key.or(file.tls_key),
-            trusted_proxy: if trusted_proxy.is_empty() { file.trusted_proxy } else { trusted_proxy },
-            cors_origin: if cors_origin.is_empty() { file.cors_origin } else { cors_origin },
-            log: log.or(file.log),
-        }
-    }
-
     /// Where the database is.
     ///
     /// # Errors
@@ -238,6 +182,11 @@ impl Settings {
     /// Never: the default is an address.
     pub fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or_else(|| DEFAULT_LISTEN.parse().expect("the default is an address"))
+    }
+
+    /// Whether the schema is left as it is.
+    pub fn no_migrate(&self) -> bool {
+        self.no_migrate.unwrap_or(false)
     }
 
     /// How large requests may be and how long answers may take.
@@ -283,6 +232,15 @@ impl Settings {
     }
 }
 
+fn a_share(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("a number from 0 to 1")
+}
+
+fn read_share<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let share = f64::deserialize(deserializer)?;
+    if (0.0..=1.0).contains(&share) { Ok(Some(share)) } else { Err(serde::de::Error::custom("not from 0 to 1")) }
+}
+
 /// A secret that is given, or in a file.
 fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
     let Some(path) = file else { return Ok(given.map(|secret| secret.0.clone())) };
@@ -292,66 +250,4 @@ fn secret(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<SecretSt
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::because(format!("the file {} cannot be read", path.display()), &error))?;
     Ok(Some(text.trim_end_matches(['\r', '\n']).into()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_win_over_the_file_and_the_file_over_the_default() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("settings.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ndrain-s = 3\ndatabase-url = \"sqlite://from-file.db\"\nmax-body-bytes = 7\n")
-            .unwrap();
-        let flags = Settings { config: Some(path), listen: "127.0.0.1:2".parse().ok(), ..Settings::default() };
-        let settings = flags.with_file().unwrap();
-        assert_eq!(settings.listen().port(), 2);
-        assert_eq!((settings.drain(), settings.limits().body_bytes), (Duration::from_secs(3), 7));
-        assert_eq!(settings.database().unwrap().file(), Some(Path::new("from-file.db")));
-        let defaults = Settings::default();
-        assert_eq!((defaults.listen().to_string().as_str(), defaults.log()), (DEFAULT_LISTEN, DEFAULT_LOG));
-        assert_eq!(defaults.limits().deadline, Duration::from_millis(2_900));
-    }
-
-    #[test]
-    fn what_is_wrong_in_the_file_is_named_without_showing_its_values() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("settings.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:1\"\ntoken-secrets = \"hush\"\n").unwrap();
-        let failure = Settings { config: Some(path), ..Settings::default() }.with_file().unwrap_err().to_string();
-        assert!(failure.contains("line 2") && failure.contains("token-secrets") && !failure.contains("hush"), "{failure}");
-        let missing = Settings { config: Some("/no/such/file".into()), ..Settings::default() };
-        assert!(missing.with_file().unwrap_err().to_string().contains("cannot be read"));
-    }
-
-    #[test]
-    fn secrets_come_from_files_and_are_not_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("url");
-        std::fs::write(&path, "postgres://u:hush@db/x\n").unwrap();
-        let settings = Settings { database_url_file: Some(path.clone()), ..Settings::default() };
-        assert!(settings.database().unwrap().file().is_none());
-        let both = Settings { database_url: Some("sqlite://x".into()), ..settings };
-        assert!(both.database().unwrap_err().to_string().contains("keep one"));
-        let token = Settings { token_secret: Some("hush".into()), ..Settings::default() };
-        assert!(!format!("{token:?}").contains("hush"));
-        assert!(Settings { database_url: Some("mysql://x".into()), ..Settings::default() }.database().is_err());
-    }
-    #[test]
-    fn lists_of_a_flag_hide_those_of_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("settings.toml");
-        std::fs::write(&path, "trusted-proxy = [\"10.0.0.0/8\", \"::1\"]\ncors-origin = [\"https://a.example\"]\nmax-connections = 7\n")
-            .unwrap();
-        let of_file = Settings { config: Some(path.clone()), ..Settings::default() }.with_file().unwrap();
-        assert_eq!((of_file.trusted_proxy.len(), of_file.cors_origin.len()), (2, 1));
-        assert_eq!(of_file.server().unwrap().max_connections.get(), 7);
-        let flag = Settings { config: Some(path.clone()), trusted_proxy: vec!["192.0.2.1".parse().unwrap()], ..Settings::default() };
-        assert_eq!(flag.with_file().unwrap().trusted_proxy, ["192.0.2.1".parse().unwrap()]);
-        for wrong in ["trusted-proxy = [\"proxy\"]", "cors-origin = [\"*\"]", "max-connections = 0"] {
-            std::fs::write(&path, wrong).unwrap();
-            assert!(Settings { config: Some(path.clone()), ..Settings::default() }.with_file().is_err(), "{wrong}");
-        }
-    }
 }

@@ -17,14 +17,33 @@ pub(crate) fn token_secrets(settings: &Settings, database: &Url) -> Result<Token
     let current = match (current, database.file()) {
         (Some(secret), _) => secret,
         (None, Some(file)) => beside(file)?,
-        (None, None) => {
-            return Err(Failure::new(
-                "a token secret is needed with PostgreSQL, the same for all instances: set CALLDATA_TOKEN_SECRET or CALLDATA_TOKEN_SECRET_FILE \
-                 (for one: openssl rand -hex 32)",
-            ));
-        }
+        (None, None) => return Err(demanded()),
     };
+    checked(current, previous)
+}
+
+/// Whether there can be such secrets; none is made.
+///
+/// # Errors
+/// When they are too short, cannot be read, or are missing where they have to be given.
+pub(crate) fn check(settings: &Settings, database: &Url) -> Result<(), Failure> {
+    let (current, previous) = settings.token_secrets()?;
+    match current {
+        Some(current) => checked(current, previous).map(drop),
+        None if database.file().is_none() => Err(demanded()),
+        None => Ok(()),
+    }
+}
+
+fn checked(current: SecretString, previous: Option<SecretString>) -> Result<TokenSecrets, Failure> {
     TokenSecrets::new(current, previous).map_err(|error| Failure::new(format!("{error}; see --token-secret")))
+}
+
+fn demanded() -> Failure {
+    Failure::new(
+        "a token secret is needed with PostgreSQL, the same for all instances: set CALLDATA_TOKEN_SECRET or CALLDATA_TOKEN_SECRET_FILE \
+         (for one: openssl rand -hex 32)",
+    )
 }
 
 fn beside(database: &Path) -> Result<SecretString, Failure> {

@@ -15,6 +15,7 @@ use metrics::SharedString;
 use crate::origins::Origins;
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::requests;
+use crate::trace::{self, Done, Outcome};
 
 /// On every answer (PAR-G12): call data belongs in no cache, no referrer, and is what its type says.
 const HEADERS: [(HeaderName, &str); 3] =
@@ -60,31 +61,45 @@ where
 {
     let id = RequestId::of(request.headers());
     let method = known(request.method());
+    let traced = trace::of_request(request.headers()).map(|context| (context, trace::now()));
+    let context = traced.map(|(context, _)| context);
     let began = Instant::now();
     // In a box: most connections are idle, and need no room for it.
     let mut work = Box::pin(work(request));
-    let mut response = std::future::poll_fn(|cx| poll_caught(&id, work.as_mut(), cx)).await;
+    let mut response = std::future::poll_fn(|cx| poll_caught(&id, context, work.as_mut(), cx)).await;
     let elapsed = began.elapsed();
-    let labels = [("route", route.clone()), ("method", SharedString::const_str(method))];
+    let dialect = ("dialect", SharedString::const_str(dialect_of(&route)));
+    let labels = [dialect, ("route", route.clone()), ("method", SharedString::const_str(method))];
     metrics::histogram!("calldata_request_seconds", &labels).record(elapsed);
-    let [route_label, method_label] = labels;
-    let labels = [route_label, method_label, ("status", label(response.status()))];
+    let [dialect, route_label, method_label] = labels;
+    let labels = [dialect, route_label, method_label, ("status", label(response.status()))];
     metrics::counter!("calldata_requests_total", &labels).increment(1);
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let at_work = id.at_work();
     tracing::info!(method, route = &*route, status = response.status().as_u16(), elapsed_ms, "answered");
     drop(at_work);
+    let id = id.into_value();
+    if let Some((context, began)) = traced {
+        let request_id = id.to_str().unwrap_or_default();
+        let outcome = Outcome::Answered { method, route: &route, status: response.status().as_u16(), request_id };
+        trace::tell(&Done { context, name: &format!("{method} {route}"), began, took: elapsed, outcome });
+    }
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id.into_value());
+    headers.insert(REQUEST_ID, id);
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
 
-/// Works on the request of this id; a panic is the end of its work.
-fn poll_caught<W: Future<Output = Response>>(id: &RequestId, work: Pin<&mut W>, cx: &mut Context<'_>) -> Poll<Response> {
-    let _at_work = id.at_work();
+/// Works on the request of this id and place in a trace; a panic is the end of its work.
+fn poll_caught<W: Future<Output = Response>>(
+    id: &RequestId,
+    context: Option<trace::Context>,
+    work: Pin<&mut W>,
+    cx: &mut Context<'_>,
+) -> Poll<Response> {
+    let _at_work = (id.at_work(), trace::at_work(context));
     let polled = catch_unwind(AssertUnwindSafe(|| work.poll(cx)));
     polled.unwrap_or_else(|_| Poll::Ready(StatusCode::INTERNAL_SERVER_ERROR.into_response()))
 }
@@ -102,6 +117,12 @@ fn label(status: StatusCode) -> SharedString {
     ];
     let usual = USUAL.into_iter().find(|(known, _)| *known == status);
     usual.map_or_else(|| status.as_str().to_owned().into(), |(_, text)| SharedString::const_str(text))
+}
+
+/// Whose words are spoken on a route.
+fn dialect_of(route: &str) -> &'static str {
+    const DIALECTS: [(&str, &str); 3] = [("/api/", "parloa"), ("/oifde/", "oifde"), ("/v1/", "native")];
+    DIALECTS.into_iter().find(|(start, _)| route.starts_with(start)).map_or("none", |(_, dialect)| dialect)
 }
 
 /// A method that HTTP does not know is a word of the client's own.

@@ -15,6 +15,7 @@ mod request_id;
 pub mod requests;
 mod shared;
 pub mod source;
+pub mod trace;
 
 use std::time::Duration;
 

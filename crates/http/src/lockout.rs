@@ -60,14 +60,14 @@ impl Default for Lockout {
 impl Lockout {
     /// For how long this source is locked out of this tenant; `None` where it is not.
     pub fn locked_for(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
-        self.lock_left(source, tenant, now).inspect(|_| note("lockout"))
+        self.lock_left(source, tenant, now).inspect(|_| refused(tenant))
     }
 
     /// The same for whoever brings this secret: one that was right from this source a while ago is not locked out by the failures of
     /// others who share its address. It is checked like any other all the same.
     pub fn locked_for_bearer(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) -> Option<Duration> {
         let left = self.lock_left(source, tenant, now).filter(|_| !self.right.contains_key(&self.mark(source, tenant, secret)));
-        left.inspect(|_| note("lockout"))
+        left.inspect(|_| refused(tenant))
     }
 
     fn lock_left(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
@@ -85,7 +85,7 @@ impl Lockout {
         let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.at.retain(|at| now.since(*at) < WINDOW);
         failures.at.push(now);
-        metrics::counter!("calldata_authentication_failures_total").increment(1);
+        count(tenant, "wrong");
         if failures.at.len() >= MAX_FAILURES {
             // Whose name it was is the client's own word; where it came from is what an operator can act on.
             tracing::warn!(source = %source.0, "locked out after too many wrong secrets");
@@ -97,6 +97,7 @@ impl Lockout {
 
     /// Remembers that this secret was right from this source.
     pub fn note_success(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) {
+        count(tenant, "right");
         let mark = self.mark(source, tenant, secret);
         let slot = usize::try_from(mark % NOTED_LATELY).ok().and_then(|at| self.lately.get(at));
         let noted = mark.wrapping_add(now.epoch_ms().div_euclid(MINUTE_MS).cast_unsigned());
@@ -135,6 +136,20 @@ fn network(address: IpAddr) -> IpAddr {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
+}
+
+/// Counts what came of a key, a secret or a token.
+fn count(tenant: TenantName<'_>, outcome: &'static str) {
+    let dialect = match tenant {
+        TenantName::Client(_) => "parloa",
+        TenantName::Oifde(_) => "oifde",
+    };
+    metrics::counter!("calldata_authentications_total", "dialect" => dialect, "outcome" => outcome).increment(1);
+}
+
+fn refused(tenant: TenantName<'_>) {
+    note("lockout");
+    count(tenant, "locked out");
 }
 
 #[cfg(test)]

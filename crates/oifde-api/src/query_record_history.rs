@@ -60,6 +60,9 @@ pub(crate) async fn history(oifde: &Oifde, source: Source, request: Request) -> 
         oifde.shared.admission.admit(&seat, access.tenant.id)?;
         let query = query(&parameters, &access.tenant)?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
+        if page.total == 0 {
+            metrics::counter!("calldata_misses_total", "dialect" => "oifde", "reason" => "no-record").increment(1);
+        }
         Ok((page, access, seat))
     });
     match found.await.unwrap_or(Err(Failure::Busy)) {

@@ -144,19 +144,29 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Which kind of miss it is.
+    fn kind(self) -> &'static str {
+        match self {
+            Self::NoSuchCall => "no-such-call",
+            Self::CallerMismatch => "caller-mismatch",
+            Self::Older(_) => "older-than-time-limit",
+            Self::Missing(_) => "missing-parameter",
+            Self::Invalid(_) => "invalid-parameter",
+        }
+    }
+
     fn to_header(self) -> String {
         match self {
-            Self::NoSuchCall => "no-such-call".into(),
-            Self::CallerMismatch => "caller-mismatch".into(),
-            Self::Older(age_s) => format!("older-than-time-limit; age={age_s}"),
-            Self::Missing(name) => format!("missing-parameter; name={name}"),
-            Self::Invalid(name) => format!("invalid-parameter; name={name}"),
+            Self::NoSuchCall | Self::CallerMismatch => self.kind().into(),
+            Self::Older(age_s) => format!("{}; age={age_s}", self.kind()),
+            Self::Missing(name) | Self::Invalid(name) => format!("{}; name={name}", self.kind()),
         }
     }
 }
 
 /// PAR-G8: one answer for every kind of miss.
 fn miss(tenant: &Tenant, style: &Style, reason: &Reason) -> Response {
+    metrics::counter!("calldata_misses_total", "dialect" => "parloa", "reason" => reason.kind()).increment(1);
     let status = if tenant.misses_are_absences { StatusCode::NOT_FOUND } else { StatusCode::OK };
     let mut response = page(status, style, render::miss(style));
     if tenant.explains_misses

@@ -119,6 +119,17 @@ impl Database {
         self.file().is_some_and(|file| file.memory.mark().is_some_and(|mark| file.memory.total(mark, scope, caller).is_some()))
     }
 
+    /// Notes for the metrics how many connections each pool has, and how many of them are at work.
+    pub fn note_connections(&self) {
+        let Pools { writers, readers, probe, keeper } = &self.pools;
+        for (name, pool) in [("writers", writers), ("readers", readers), ("probe", probe), ("keeper", keeper)] {
+            let (open, idle) = pool.counts();
+            for (state, count) in [("idle", idle), ("busy", open.saturating_sub(idle))] {
+                metrics::gauge!("calldata_database_connections", "pool" => name, "state" => state).set(f64::from(count));
+            }
+        }
+    }
+
     /// Completes when the disk failed to make something durable that was handed to it. What it holds then is known to nobody: the
     /// process must end, and the next one recovers from the log. Until it does, every write is refused.
     pub async fn sync_failed(&self) {

@@ -4,12 +4,13 @@
 //! and [`transact`] writes in transactions. What is asked most goes past the pools: [`engine`] has who does that, [`group_commit`] puts
 //! many writes into one commit, [`sqlite`] and [`postgres`] hold the statements, [`memory`] what is known of a file without asking,
 //! [`fair_queue`] and [`read_turns`] share it out among tenants. [`elsewhere`] is what instances tell each other, [`upkeep`] keeps files
-//! and clocks in order; `session_store` and `directory_store` implement the ports; `entity` and `row` are what a table holds and stay
+//! and clocks in order; [`copy`] takes all of it to another database; `session_store` and `directory_store` implement the ports; `entity` and `row` are what a table holds and stay
 //! private. Arrows: core and migrations, nothing else of ours.
 //!
 //! To add a column: a migration, the field in `entity`, and the compiler leads through `row`.
 
 mod connection;
+mod copy;
 mod database;
 mod directory_store;
 mod elsewhere;
@@ -34,6 +35,7 @@ mod transact;
 mod upkeep;
 
 pub use connection::{OpenError, Url};
+pub use copy::{Contents, CopyError};
 pub use database::Database;
 pub use migration::{Direction, MigrationState};
 

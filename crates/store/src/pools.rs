@@ -33,6 +33,23 @@ pub(crate) struct Pool {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doubt(Arc<Mutex<Option<Instant>>>);
 
+impl Pool {
+    /// How many connections are open, and how many of them idle.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        let (open, idle) = match self.connection.get_database_backend() {
+            DbBackend::Postgres => {
+                let pool = self.connection.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+            _ => {
+                let pool = self.connection.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+        };
+        (open, u32::try_from(idle).unwrap_or(u32::MAX))
+    }
+}
+
 impl Doubt {
     pub(crate) fn raise(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

@@ -23,7 +23,7 @@ use crate::upkeep::SERVER_NOW_MS;
 /// Held on PostgreSQL while a slice is deleted, so that one instance purges at a time. An arbitrary number.
 const ADVISORY_LOCK: i64 = 0x0063_616c_6c70_7572;
 /// How long a slice deletes; its commit comes on top. Whoever wants to write meanwhile waits that long.
-const SLICE: Duration = Duration::from_millis(5);
+const SLICE: Duration = Duration::from_millis(1);
 /// What one statement of a slice deletes at most: every page is overwritten.
 const STATEMENT_ROWS: u64 = 64;
 const STATEMENT_BYTES: i64 = 512 << 10;

@@ -137,8 +137,8 @@ fn metrics_are_served_on_a_port_of_their_own_and_name_nobody() {
         let text = || async { metrics.request("GET", "/metrics", &[], Vec::new()).await.text().to_owned() };
         eventually("the requests are counted", FELT, async || {
             let text = text().await;
-            text.contains(r#"calldata_requests_total{route="/api/CallData",method="POST",status="200"} 1"#)
-                && text.contains(r#"calldata_requests_total{route="/api/CallData",method="GET",status="401"} 1"#)
+            text.contains(r#"calldata_requests_total{dialect="parloa",route="/api/CallData",method="POST",status="200"} 1"#)
+                && text.contains(r#"calldata_requests_total{dialect="parloa",route="/api/CallData",method="GET",status="401"} 1"#)
                 && text.contains("calldata_commit_rows_sum 1")
         })
         .await;

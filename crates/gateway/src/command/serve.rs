@@ -11,13 +11,17 @@ use crate::app::App;
 use crate::server::Options;
 use crate::settings::Settings;
 use crate::token_secret::token_secrets;
-use crate::{Failure, admin, output, server};
+use crate::{Failure, admin, output, server, supervisor, traces};
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     // What is missing is told before anything is waited for.
     let secrets = token_secrets(settings, &settings.database()?)?;
     let options = settings.server()?;
     let (database, _) = open(settings).await?;
+    if let Some(endpoint) = &settings.otlp_endpoint {
+        // The library that sends waits for its answers on threads of its own.
+        tokio::task::block_in_place(|| traces::begin(endpoint, settings.otlp_share.unwrap_or(1.0)))?;
+    }
     let (app, listener) = prepare(settings, database, secrets).await?;
     let admin = admin(settings, &app)?;
     let stop = announce(&listener, &options)?;
@@ -28,7 +32,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 /// Serves metrics where that is asked for.
-fn admin(settings: &Settings, app: &App) -> Result<impl Future<Output = Infallible>, Failure> {
+fn admin<'a>(settings: &Settings, app: &'a App) -> Result<impl Future<Output = Infallible> + use<'a>, Failure> {
     let admin = match settings.admin_listen {
         None => None,
         Some(address) => {
@@ -44,7 +48,7 @@ fn admin(settings: &Settings, app: &App) -> Result<impl Future<Output = Infallib
         match admin {
             Some((routes, counted, listener)) => tokio::select! {
                 never = server::serve_beside(routes, listener) => never,
-                never = admin::keep(counted) => never,
+                never = admin::keep(counted, || app.note_connections()) => never,
             },
             None => std::future::pending().await,
         }
@@ -69,7 +73,13 @@ pub(super) fn announce(listener: &TcpListener, options: &Options) -> Result<impl
         tokio::spawn(tls.reload_on_hangup().map_err(|error| Failure::because("SIGHUP cannot be heard", &error))?);
     }
     output::line(&format!("listening on {}", base(listener, options)?))?;
-    Ok(stop)
+    supervisor::ready();
+    Ok(async move {
+        tokio::select! {
+            () = stop => supervisor::stopping(),
+            never = supervisor::keep_alive() => match never {},
+        }
+    })
 }
 
 /// What every URL of the service begins with.

@@ -70,7 +70,7 @@ where
 }
 
 /// `2024-02-27T12:16:23.926123Z`
-fn write_time(writer: &mut Writer<'_>, since_epoch: Duration) -> fmt::Result {
+pub(super) fn write_time(writer: &mut Writer<'_>, since_epoch: Duration) -> fmt::Result {
     SECOND.with_borrow_mut(|(known, text)| {
         let second = since_epoch.as_secs();
         if *known != second {
@@ -165,7 +165,7 @@ impl Visit for Plain<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::io;
     use std::sync::{Arc, Mutex};
 
@@ -174,7 +174,13 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<u8>>>);
+    pub(in super::super) struct Said(Arc<Mutex<Vec<u8>>>);
+
+    impl Said {
+        pub(in super::super) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
 
     impl io::Write for Said {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -207,8 +213,7 @@ mod tests {
             tracing::info!("bare");
             tracing::info!(alone = "x");
         });
-        let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
-        said.lines().map(|line| line.split_once('Z').unwrap().1).collect::<Vec<_>>().join("\n")
+        said.text().lines().map(|line| line.split_once('Z').unwrap().1).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

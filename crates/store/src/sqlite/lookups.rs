@@ -43,8 +43,10 @@ impl Lookups {
     /// See [`calldata_core::SessionStore::newest`].
     pub(crate) async fn newest(&self, scope: Scope, call: &CallId, caller: &CallerKey) -> Result<Option<Session>, StoreError> {
         if let Some(row) = self.memory.newest(scope, call, caller) {
+            metrics::counter!("calldata_lookups_total", "from" => "memory").increment(1);
             return row::to_session(row).map(Some);
         }
+        metrics::counter!("calldata_lookups_total", "from" => "database").increment(1);
         let (call, caller) = (call.clone(), caller.clone());
         let question = move |connection: &Connection| {
             let wanted = params![scope.tenant().number(), call.as_str(), caller.as_str(), scope.expired_until().epoch_ms()];

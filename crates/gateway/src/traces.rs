@@ -1,0 +1,103 @@
+//! Traces for a collector: every request, and what it asked of the store, sent as OTLP by a thread of its own.
+
+mod store;
+
+use std::time::SystemTime;
+
+use calldata_http::trace::{self, Done, Observer, Outcome};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SpanData, SpanEvents, SpanLinks, SpanProcessor};
+
+use crate::Failure;
+pub(crate) use store::Traced;
+
+/// Where a collector takes traces, below its address.
+const PATH: &str = "/v1/traces";
+
+/// Tells a collector.
+#[derive(Debug)]
+struct Collector {
+    processor: BatchSpanProcessor,
+    scope: InstrumentationScope,
+    /// Traces below this part of all numbers are wanted.
+    below: u64,
+}
+
+/// Begins to tell the collector at this address of that share of all requests; of those that are part of a wanted trace, always.
+///
+/// # Errors
+/// When the address cannot be used.
+pub(crate) fn begin(endpoint: &str, share: f64) -> Result<(), Failure> {
+    let endpoint = format!("{}{PATH}", endpoint.trim_end_matches('/'));
+    let exporter = SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary).with_endpoint(endpoint).build();
+    let exporter = exporter.map_err(|error| Failure::because("traces cannot be sent; see --otlp-endpoint", &error))?;
+    let resource = Resource::builder()
+        .with_service_name("calldata-gateway")
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+        .build();
+    let mut processor = BatchSpanProcessor::builder(exporter).build();
+    processor.set_resource(&resource);
+    trace::observe(Collector { processor, scope: InstrumentationScope::builder("calldata-gateway").build(), below: part_of_all(share) });
+    Ok(())
+}
+
+/// That share of all 63-bit numbers, of which a trace's last half is one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of what fits, not below 0")]
+fn part_of_all(share: f64) -> u64 {
+    (share.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64
+}
+
+impl Observer for Collector {
+    fn wants(&self, trace: u128) -> bool {
+        let [_, low] = [(trace >> 64) as u64, trace as u64];
+        (low >> 1) < self.below
+    }
+
+    fn done(&self, done: &Done<'_>) {
+        let Done { context, name, began, took, outcome } = done;
+        let (span_kind, attributes, failed) = match *outcome {
+            Outcome::Answered { method, route, status, request_id } => (
+                SpanKind::Server,
+                vec![
+                    KeyValue::new("http.request.method", method.to_owned()),
+                    KeyValue::new("http.route", route.to_owned()),
+                    KeyValue::new("http.response.status_code", i64::from(status)),
+                    KeyValue::new("calldata.request_id", request_id.to_owned()),
+                ],
+                status >= 500,
+            ),
+            Outcome::Operation { failed } => (SpanKind::Internal, Vec::new(), failed),
+        };
+        let span = SpanId::from(context.span);
+        let flags = TraceFlags::SAMPLED;
+        self.processor.on_end(SpanData {
+            span_context: SpanContext::new(TraceId::from(context.trace), span, flags, false, TraceState::NONE),
+            parent_span_id: context.parent.map_or(SpanId::INVALID, SpanId::from),
+            parent_span_is_remote: span_kind == SpanKind::Server && context.parent.is_some(),
+            span_kind,
+            name: (*name).to_owned().into(),
+            start_time: *began,
+            end_time: began.checked_add(*took).unwrap_or(SystemTime::UNIX_EPOCH),
+            attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: if failed { Status::error("") } else { Status::Unset },
+            instrumentation_scope: self.scope.clone(),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_that_part_of_all_traces() {
+        assert_eq!((part_of_all(0.0), part_of_all(1.0), part_of_all(0.5)), (0, 1 << 63, 1 << 62));
+        assert_eq!((part_of_all(-1.0), part_of_all(7.0)), (0, 1 << 63));
+    }
+}

@@ -1,0 +1,203 @@
+//! Copying a whole database into an empty one, of either engine, and reading both again to see that they hold the same.
+
+use std::path::Path;
+
+use calldata_core::StoreError;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    Statement,
+};
+use sha2::{Digest, Sha256};
+
+use crate::Database;
+use crate::database::begin_snapshot;
+use crate::entity::{access_key, session, tenant};
+use crate::error::of_statement;
+
+/// Sessions that are read and written at a time; a statement may have 32 766 values.
+const BATCH: u64 = 500;
+
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// How many tenants.
+    pub tenants: u64,
+    /// How many keys, those that were revoked among them.
+    pub keys: u64,
+    /// How many sessions, those that have expired and are not purged yet among them.
+    pub sessions: u64,
+    /// The SHA-256 of all of it, every column, in the order of the primary keys.
+    pub digest: [u8; 32],
+}
+
+/// Why a database was not copied.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The target holds something already; it stays as it was.
+    #[error("the target is not empty")]
+    NotEmpty,
+    /// Somebody wrote into the source or the target meanwhile, or the target gives back something else than it was given.
+    #[error("what was copied differs from what there is")]
+    Differs,
+    /// One of them failed.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+impl From<DbErr> for CopyError {
+    fn from(error: DbErr) -> Self {
+        Self::Failed(of_statement(error))
+    }
+}
+
+impl Database {
+    /// Copies everything into `target`, whose schema has to be as new, reads both again and compares. `progress` is told how many sessions
+    /// have been copied. Whoever copies sees to it that nobody writes.
+    ///
+    /// # Errors
+    /// When the target is not empty, either of them fails, or they differ in the end. What was copied until then stays in the target.
+    pub async fn copy_to(&self, target: &Database, progress: impl Fn(u64)) -> Result<Contents, CopyError> {
+        let taken = tenant::Entity::find().count(target.keeper()).await? + session::Entity::find().count(target.keeper()).await?;
+        if taken > 0 {
+            return Err(CopyError::NotEmpty);
+        }
+        let tenants = tenant::Entity::find().order_by_asc(tenant::Column::Id).all(self.keeper()).await?;
+        let keys = access_key::Entity::find().order_by_asc(access_key::Column::Id).all(self.keeper()).await?;
+        let ids: Vec<_> = tenants.iter().map(|tenant| tenant.id).collect();
+        let transaction = target.writer().begin().await?;
+        for tenant in tenants {
+            tenant::Entity::insert(tenant.into_active_model()).exec_without_returning(&transaction).await?;
+        }
+        for key in keys {
+            access_key::Entity::insert(key.into_active_model()).exec_without_returning(&transaction).await?;
+        }
+        transaction.commit().await?;
+        let mut copied = 0;
+        for tenant in ids {
+            let mut after = String::new();
+            loop {
+                let batch = batch(self.keeper(), tenant, &after).await?;
+                let Some(last) = batch.last() else { break };
+                after.clone_from(&last.id);
+                copied += batch.len() as u64;
+                let transaction = target.writer().begin().await?;
+                let rows = batch.into_iter().map(IntoActiveModel::into_active_model);
+                session::Entity::insert_many(rows).exec_without_returning(&transaction).await?;
+                transaction.commit().await?;
+                progress(copied);
+            }
+        }
+        target.note_copied().await?;
+        let (source, target) = (self.contents_of_all().await?, target.contents_of_all().await?);
+        if source == target && source.sessions == copied { Ok(source) } else { Err(CopyError::Differs) }
+    }
+
+    /// Those who look for changes of tenants find one, and those who remember sessions know when the last one was received.
+    async fn note_copied(&self) -> Result<(), DbErr> {
+        let transaction = self.writer().begin().await?;
+        let engine = transaction.get_database_backend();
+        for statement in [
+            "UPDATE directory SET version = version + 1",
+            "UPDATE last_receipt SET at = (SELECT COALESCE(MAX(received_last), 0) FROM session)",
+        ] {
+            transaction.execute_raw(Statement::from_string(engine, statement)).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// What there is, as of one moment.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn contents_of_all(&self) -> Result<Contents, CopyError> {
+        let moment = begin_snapshot(self.keeper()).await?;
+        let mut digest = Sha256::new();
+        let tenants = tenant::Entity::find().order_by_asc(tenant::Column::Id).all(&moment).await?;
+        let keys = access_key::Entity::find().order_by_asc(access_key::Column::Id).all(&moment).await?;
+        for row in &tenants {
+            feed(&mut digest, &format!("{row:?}"));
+        }
+        for row in &keys {
+            feed(&mut digest, &format!("{row:?}"));
+        }
+        let mut sessions = 0;
+        for tenant in &tenants {
+            let mut after = String::new();
+            loop {
+                let batch = batch(&moment, tenant.id, &after).await?;
+                let Some(last) = batch.last() else { break };
+                after.clone_from(&last.id);
+                sessions += batch.len() as u64;
+                batch.iter().for_each(|row| feed_session(&mut digest, row));
+            }
+        }
+        moment.commit().await?;
+        Ok(Contents { tenants: tenants.len() as u64, keys: keys.len() as u64, sessions, digest: digest.finalize().into() })
+    }
+}
+
+impl Database {
+    /// Writes a backup of a database in a file into another file, as of one moment, while others go on reading and writing; false where
+    /// the database is on a server. What was deleted is not in it.
+    ///
+    /// # Errors
+    /// When the file holds something already, or cannot be written.
+    pub async fn back_up(&self, to: &Path) -> Result<bool, StoreError> {
+        if self.is_server() {
+            return Ok(false);
+        }
+        let to = to.to_str().ok_or_else(|| StoreError::Failed("the name of the backup is no text".into()))?;
+        let backup = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [to.into()]);
+        self.keeper().execute_raw(backup).await.map_err(of_statement)?;
+        Ok(true)
+    }
+}
+
+/// Some of a tenant's sessions, in the order of their identifiers.
+async fn batch(connection: &impl ConnectionTrait, tenant: i64, after: &str) -> Result<Vec<session::Model>, DbErr> {
+    let of_tenant = session::Entity::find().filter(session::Column::TenantId.eq(tenant)).filter(session::Column::Id.gt(after));
+    of_tenant.order_by_asc(session::Column::Id).limit(BATCH).all(connection).await
+}
+
+/// A text with its length in front, so that no two rows read the same.
+fn feed(digest: &mut Sha256, text: &str) {
+    digest.update((text.len() as u64).to_le_bytes());
+    digest.update(text);
+}
+
+fn feed_session(digest: &mut Sha256, row: &session::Model) {
+    let session::Model {
+        tenant_id,
+        id,
+        call_id,
+        caller,
+        caller_key,
+        country_code,
+        cti_call_key,
+        conversation_key,
+        intent_key,
+        received_first,
+        received_last,
+        started_at,
+        source,
+        replay_digest,
+        content,
+        conversation,
+        fields,
+        turns,
+        answers,
+        details,
+    } = row;
+    for number in [*tenant_id, *received_first, *received_last, *started_at, i64::from(*source)] {
+        digest.update(number.to_le_bytes());
+    }
+    for text in [id, call_id, caller, caller_key, fields] {
+        feed(digest, text);
+    }
+    for text in [country_code, cti_call_key, conversation_key, intent_key, content, conversation, turns, answers, details] {
+        digest.update([u8::from(text.is_some())]);
+        feed(digest, text.as_deref().unwrap_or_default());
+    }
+    digest.update([u8::from(replay_digest.is_some())]);
+    digest.update(replay_digest.as_deref().unwrap_or_default());
+}

@@ -78,6 +78,10 @@ advisories:
 fuzz target seconds="60" *args:
     scripts/fuzz {{target}} {{seconds}} {{args}}
 
+# Does a fresh clone do what the README says, and answer what it shows? With --release it builds as the README says
+newcomer *args:
+    scripts/newcomer {{args}}
+
 # Does the documentation build without a warning?
 doc-check:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked

@@ -4,14 +4,17 @@ use calldata_testkit::client::{Answer, Client};
 use calldata_testkit::program::Place;
 use serde_json::Value;
 
+mod checking;
 mod demo;
 mod imports;
 mod keys;
+mod moving;
 mod purging;
 mod schema;
 mod secrecy;
 mod serving;
 mod settings;
+mod telemetry;
 mod tenants;
 
 /// Adds a tenant; its OIFDE name is `t-` and the client id.

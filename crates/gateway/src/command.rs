@@ -25,7 +25,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
 use crate::settings::Settings;
-use crate::{Failure, log, panics};
+use crate::{Failure, log, panics, traces};
 
 /// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key;
 /// nothing here may, however much is asked for.
@@ -68,6 +68,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     });
     // What is still at work in the background must not hold the end.
     runtime.shutdown_background();
+    traces::end();
     log::flush();
     result
 }

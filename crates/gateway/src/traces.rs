@@ -2,7 +2,8 @@
 
 mod store;
 
-use std::time::SystemTime;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use calldata_http::trace::{self, Done, Observer, Outcome};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -16,6 +17,11 @@ pub(crate) use store::Traced;
 
 /// Where a collector takes traces, below its address.
 const PATH: &str = "/v1/traces";
+
+/// What is not sent yet when the process ends is waited for this long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+static COLLECTOR: OnceLock<Arc<Collector>> = OnceLock::new();
 
 /// Tells a collector.
 #[derive(Debug)]
@@ -40,8 +46,17 @@ pub(crate) fn begin(endpoint: &str, share: f64) -> Result<(), Failure> {
         .build();
     let mut processor = BatchSpanProcessor::builder(exporter).build();
     processor.set_resource(&resource);
-    trace::observe(Collector { processor, scope: InstrumentationScope::builder("calldata-gateway").build(), below: part_of_all(share) });
+    let scope = InstrumentationScope::builder("calldata-gateway").build();
+    let collector = Arc::new(Collector { processor, scope, below: part_of_all(share) });
+    trace::observe(COLLECTOR.get_or_init(|| collector).clone());
     Ok(())
+}
+
+/// Sends what is not sent yet.
+pub(crate) fn end() {
+    if let Some(Err(error)) = COLLECTOR.get().map(|collector| collector.processor.shutdown_with_timeout(LAST_WORDS)) {
+        tracing::debug!(error = &error as &dyn std::error::Error, "the last traces could not be sent");
+    }
 }
 
 /// That share of all 63-bit numbers, of which a trace's last half is one.

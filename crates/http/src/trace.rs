@@ -1,14 +1,14 @@
 //! Traces: which work belongs to which request, by the W3C header `traceparent`. Nobody pays for it until somebody observes.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderMap, HeaderName};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-static OBSERVER: OnceLock<Box<dyn Observer>> = OnceLock::new();
+static OBSERVER: OnceLock<Arc<dyn Observer>> = OnceLock::new();
 
 thread_local! {
     /// What this thread works on at present.
@@ -73,8 +73,8 @@ pub trait Observer: Send + Sync + 'static {
 }
 
 /// Has all that is done told from now on; false where somebody is told already.
-pub fn observe(observer: impl Observer) -> bool {
-    OBSERVER.set(Box::new(observer)).is_ok()
+pub fn observe(observer: Arc<dyn Observer>) -> bool {
+    OBSERVER.set(observer).is_ok()
 }
 
 /// Whether somebody is told.

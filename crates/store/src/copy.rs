@@ -96,10 +96,10 @@ impl Database {
     async fn note_copied(&self) -> Result<(), DbErr> {
         let transaction = self.writer().begin().await?;
         let engine = transaction.get_database_backend();
-        for statement in [
-            "UPDATE directory SET version = version + 1",
-            "UPDATE last_receipt SET at = (SELECT COALESCE(MAX(received_last), 0) FROM session)",
-        ] {
+        let last_receipt = "UPDATE last_receipt SET at = (SELECT COALESCE(MAX(received_last), 0) FROM session)";
+        // Only those who read a file remember what is in it.
+        let statements = ["UPDATE directory SET version = version + 1", last_receipt].into_iter();
+        for statement in statements.take(if engine == DbBackend::Sqlite { 2 } else { 1 }) {
             transaction.execute_raw(Statement::from_string(engine, statement)).await?;
         }
         transaction.commit().await

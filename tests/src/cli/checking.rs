@@ -1,0 +1,115 @@
+//! `config`, `doctor` and `healthcheck`: what is wrong is told before anybody else notices.
+
+use std::net::TcpListener;
+
+use calldata_testkit::engine::on_every_engine;
+use calldata_testkit::program::Place;
+use serde_json::Value;
+
+use super::create_tenant;
+
+/// Findings of that check.
+fn of<'r>(report: &'r Value, check: &str) -> Vec<&'r Value> {
+    report["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == check).collect()
+}
+
+#[test]
+fn a_file_that_was_generated_changes_nothing_and_can_be_checked() {
+    let place = Place::new();
+    let generated = place.run(&["config", "generate"]).fine();
+    place.write("calldata.toml", &generated);
+    assert_eq!(place.run(&["config", "check"]).fine(), "every setting has its default\nthe settings are fine\n");
+    place.write("calldata.toml", generated.replace("#drain-s = 10", "drain-s = 3"));
+    let checked = place.with("CALLDATA_LOG", "warn").run(&["config", "check", "--max-requests", "7"]).fine();
+    for row in ["drain-s       file         3", "log           environment  warn", "max-requests  flag         7"] {
+        assert!(checked.contains(row), "{checked}");
+    }
+}
+
+#[test]
+fn every_mistake_in_the_settings_is_told_at_once_in_plain_words_and_none_shows_a_secret() {
+    let place = Place::new().with("CALLDATA_LISTN", "127.0.0.1:1").with("CALLDATA_DATABASE_URL", "postgres://u:hush@db/x");
+    place.write("calldata.toml", "listen = \"nowhere\"\ntoken-secret = 4711\ntls_key = \"x\"\n");
+    let ended = place.run(&["config", "check"]);
+    assert_eq!(ended.status, Some(1));
+    for told in [
+        "calldata.toml, line 1: listen has to be an address",
+        "calldata.toml, line 2: token-secret has to be a text",
+        "calldata.toml, line 3: there is no setting tls_key; did you mean tls-key?",
+        "the environment variable CALLDATA_LISTN is no setting",
+        "a token secret is needed with PostgreSQL",
+    ] {
+        assert_eq!(ended.out.matches(told).count(), 1, "{told}: {}", ended.out);
+    }
+    assert!(ended.err.contains("there are 5 mistakes") && ended.err.lines().count() == 1, "{}", ended.err);
+    assert!(!ended.out.contains("hush") && !ended.out.contains("4711"), "{}", ended.out);
+}
+
+#[test]
+fn a_switch_that_is_on_in_the_file_can_be_turned_off_above() {
+    let place = Place::new();
+    place.write("calldata.toml", "no-migrate = true\n");
+    assert!(place.run(&["tenant", "list"]).failure().contains("tenants cannot be read"), "there is no schema");
+    place.run(&["tenant", "list", "--no-migrate=false"]).fine();
+    place.with("CALLDATA_NO_MIGRATE", "0").run(&["tenant", "list"]).fine();
+}
+
+#[test]
+fn a_doctor_finds_nothing_wrong_where_nothing_is() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database).with("CALLDATA_LISTEN", "127.0.0.1:0");
+        let report = place.run(&["doctor", "--json"]).json();
+        assert_eq!(report["faults"], 0, "{report}");
+        for check in ["settings", "clock", "database", "schema", "open files", "ports"] {
+            assert!(
+                of(&report, check).iter().all(|finding| finding["verdict"] == "fine") && !of(&report, check).is_empty(),
+                "{check}: {report}"
+            );
+        }
+        let told = place.run(&["doctor"]).fine();
+        assert!(told.lines().all(|line| line.starts_with("fine") || line.starts_with("note") || line.contains('→')), "{told}");
+    });
+}
+
+#[test]
+fn a_doctor_changes_nothing() {
+    let place = Place::new().with("CALLDATA_LISTEN", "127.0.0.1:0");
+    let report = place.run(&["doctor", "--json"]).json();
+    assert_eq!(of(&report, "database")[0]["verdict"], "note", "{report}");
+    assert!(!place.path("calldata.db").exists() && !place.path("calldata.db.token-secret").exists());
+}
+
+#[test]
+fn a_doctor_tells_what_is_wrong_and_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = Place::new().with("CALLDATA_LISTEN", &address).with("CALLDATA_DATABASE_URL", "sqlite://no/such/folder/calldata.db");
+    place.write("secret", "x".repeat(40));
+    let place = place.with("CALLDATA_TOKEN_SECRET_FILE", "secret");
+    std::process::Command::new("chmod").arg("644").arg(place.path("secret")).status().unwrap();
+    let ended = place.run(&["doctor", "--json"]);
+    assert_eq!(ended.status, Some(1));
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    let (database, ports, permissions) = (of(&report, "database"), of(&report, "ports"), of(&report, "permissions"));
+    assert!(database[0]["verdict"] == "fault" && database[0]["do"].as_str().unwrap().contains("make the folder"), "{report}");
+    assert!(ports[0]["verdict"] == "fault" && ports[0]["what"].as_str().unwrap().contains("another program"), "{report}");
+    assert!(permissions.iter().any(|finding| finding["do"].as_str().is_some_and(|todo| todo.contains("chmod 600"))), "{report}");
+    assert_eq!(report["faults"], 2, "{report}");
+}
+
+#[test]
+fn a_gateway_that_runs_is_found_healthy_and_one_that_does_not_is_told() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let served = place.serve(&[]);
+        let address = served.address.to_string();
+        assert_eq!(place.run(&["healthcheck", "--listen", &address]).fine(), "ready\n");
+        let report = place.run(&["doctor", "--json", "--listen", &address]).json();
+        assert_eq!(of(&report, "ports")[0]["what"], format!("a gateway answers on {address}"));
+        database.execute("DELETE FROM seaql_migrations WHERE version LIKE '%last_receipt'").await;
+        assert!(place.run(&["healthcheck", "--listen", &address]).failure().contains("behind"));
+        served.stop();
+        assert!(place.run(&["healthcheck", "--listen", &address]).failure().contains("nobody answers"));
+    });
+}

@@ -1,0 +1,96 @@
+//! `copy` and `backup`: everything is somewhere else, and the same.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use calldata_testkit::engine::on_every_engine;
+use calldata_testkit::program::Place;
+
+use super::{create_key, create_tenant, get, history, post};
+
+const HOSTILE: &str =
+    r#"{"callid":"c-1","callerid":"030 1234567","content":"a\u0000b ' \" ü 😀","n":12345678901234567890.50,"deep":[{"x":null}]}"#;
+
+#[test]
+fn a_database_is_copied_to_another_engine_with_keys_and_all_and_compared() {
+    on_every_engine(async |target| {
+        let source = Place::new();
+        create_tenant(&source, "c");
+        create_tenant(&source, "d");
+        let ((revoked, _), (_, key)) = (create_key(&source, "c", &[]), create_key(&source, "c", &[]));
+        source.run(&["key", "revoke", &revoked]).fine();
+        let served = source.serve(&[]);
+        assert_eq!(post(&served.client(), "c", &key, HOSTILE).await.status, 200);
+        for number in 0..600 {
+            assert_eq!(post(&served.client(), "c", &key, &format!(r#"{{"callid":"m-{number}","callerid":"u"}}"#)).await.status, 200);
+        }
+        let before = get(&served.client(), "c", &key, "callid=c-1&caller=%2B49301234567").await.text().to_owned();
+        served.stop();
+
+        source.write("to", target.url());
+        let told = source.run(&["copy", "--to-file", "to"]).fine();
+        assert!(told.starts_with("copied 2 tenants, 2 keys, 601 sessions; both databases hold the same, sha256 "), "{told}");
+        assert!(source.run(&["copy", "--to-file", "to"]).failure().contains("not empty"), "never onto something");
+
+        let place = Place::with_database(target);
+        let served = place.serve(&[]);
+        assert_eq!(get(&served.client(), "c", &key, "callid=c-1&caller=%2B49301234567").await.text(), before);
+        let found = history(&served.client(), "c", &key, r#""userMobile":"u","pageSize":"5""#).await;
+        assert_eq!((&found["total"], found["recordList"].as_array().unwrap().len()), (&600.into(), 5));
+        // A post that is repeated over there is the same record still.
+        assert_eq!(post(&served.client(), "c", &key, HOSTILE).await.status, 200);
+        assert_eq!(history(&served.client(), "c", &key, r#""callId":"c-1""#).await["total"], 1);
+        served.stop();
+    });
+}
+
+#[test]
+fn a_copy_needs_a_source_and_shows_no_password() {
+    let place = Place::new();
+    assert!(place.run(&["copy", "--to", "sqlite://x.db"]).failure().contains("there is no database file"));
+    assert!(!place.path("calldata.db").exists());
+    create_tenant(&place, "c");
+    let failure = place.run(&["copy", "--to", "postgres://u:hush@127.0.0.1:1/x"]).failure();
+    assert!(failure.contains("cannot be opened") && !failure.contains("hush"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_made_while_bots_post_holds_what_was_acknowledged_before_and_is_private() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = create_key(&place, "c", &[]);
+    let served = place.serve(&[]);
+    let (acknowledged, done) = (AtomicU32::new(0), AtomicBool::new(false));
+    let bot = async {
+        let client = served.client();
+        while !done.load(Ordering::Acquire) {
+            let number = acknowledged.load(Ordering::Acquire);
+            assert_eq!(post(&client, "c", &key, &format!(r#"{{"callid":"b-{number}","callerid":"u"}}"#)).await.status, 200);
+            acknowledged.store(number + 1, Ordering::Release);
+        }
+    };
+    let backup = async {
+        while acknowledged.load(Ordering::Acquire) < 50 {
+            tokio::task::yield_now().await;
+        }
+        let before = acknowledged.load(Ordering::Acquire);
+        let told = tokio::task::block_in_place(|| place.run(&["backup", "backup.db"]).fine());
+        assert!(told.contains("written to backup.db"), "{told}");
+        done.store(true, Ordering::Release);
+        before
+    };
+    let (before, ()) = tokio::join!(backup, bot);
+    served.stop();
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(place.path("backup.db")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(place.run(&["backup", "backup.db"]).failure().contains("exist"), "nothing is written over");
+
+    let restored = Place::new();
+    std::fs::copy(place.path("backup.db"), restored.path("calldata.db")).unwrap();
+    let served = restored.serve(&[]);
+    let found = history(&served.client(), "c", &key, r#""userMobile":"u","pageSize":"5""#).await;
+    assert!(found["total"].as_u64().unwrap() >= before.into(), "{before} were acknowledged: {found}");
+    for number in 0..before {
+        assert_eq!(history(&served.client(), "c", &key, &format!(r#""callId":"b-{number}""#)).await["total"], 1);
+    }
+    served.stop();
+}

@@ -1,0 +1,97 @@
+//! What operators see of requests: lines of JSON, and traces.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use calldata_testkit::program::{Place, eventually};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{create_key, create_tenant, get, post};
+
+const PRIVATE: [&str; 3] = ["call-4711", "301234567", "said-in-confidence"];
+
+#[tokio::test]
+async fn a_log_of_json_is_one_object_a_line_and_names_nobody() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = create_key(&place, "c", &[]);
+    let served = place.serve(&["--log-format", "json", "--log", "debug"]);
+    let client = served.client();
+    let input = r#"{"callid":"call-4711","callerid":"0301234567","content":"said-in-confidence"}"#;
+    let answer = post(&client, "c", &key, input).await;
+    let id = answer.header("x-request-id").unwrap().to_owned();
+    get(&client, "c", "wrong-key", "caller=0301234567&callid=call-4711").await;
+    let log = served.stop();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no object: {line}"))).collect();
+    let answered: Vec<_> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    assert_eq!(answered.len(), 2, "{log}");
+    assert_eq!(answered[0]["request_id"], id);
+    assert_eq!((&answered[0]["method"], &answered[0]["status"], &answered[0]["level"]), (&"POST".into(), &200.into(), &"INFO".into()));
+    for private in PRIVATE.into_iter().chain([key.as_str(), "wrong-key"]) {
+        assert!(!log.contains(private), "{private} in {log}");
+    }
+}
+
+/// Takes what is sent to it, as a collector does.
+async fn collect(listener: TcpListener, received: Arc<Mutex<Vec<Vec<u8>>>>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let received = Arc::clone(&received);
+        tokio::spawn(async move {
+            while let Some(request) = read_request(&mut stream).await {
+                received.lock().unwrap().push(request);
+                if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n").await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// A request with its body; `None` at the end of the connection.
+async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut part = [0; 4096];
+        let read = stream.read(&mut part).await.ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&part[..read]);
+        let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+        let length: usize = text.split("content-length: ").nth(1)?.lines().next()?.trim().parse().ok()?;
+        if bytes.len() >= head + 4 + length {
+            return Some(bytes);
+        }
+    }
+}
+
+#[tokio::test]
+async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_name_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let received = Arc::default();
+    tokio::spawn(collect(listener, Arc::clone(&received)));
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = create_key(&place, "c", &[]);
+    // Of what begins here, nothing is wanted; of what is part of a wanted trace, all.
+    let served = place.serve(&["--otlp-endpoint", &endpoint, "--otlp-share", "0"]);
+    let client = served.client();
+    let input = r#"{"input":{"callid":"call-4711","callerid":"0301234567","content":"said-in-confidence"}}"#;
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let parent = format!("00-{trace}-b7ad6b7169203331-01");
+    let headers = [("x-functions-key", key.as_str()), ("traceparent", parent.as_str())];
+    assert_eq!(client.request("POST", "/api/CallData?clientId=c", &headers, input.into()).await.status, 200);
+    assert_eq!(get(&client, "c", &key, "caller=0301234567&callid=call-4711").await.status, 200);
+    tokio::task::spawn_blocking(move || served.stop()).await.unwrap();
+    let holds = |bytes: &[u8]| received.lock().unwrap().iter().any(|request| request.windows(bytes.len()).any(|window| window == bytes));
+    eventually("the request is traced", Duration::from_secs(10), async || holds(b"POST /api/CallData")).await;
+    assert!(holds(b"POST /v1/traces") && holds(b"store write") && holds(b"calldata-gateway"));
+    let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&trace[2 * at..2 * at + 2], 16).unwrap()).collect();
+    assert!(holds(&id), "within the client's trace");
+    assert!(!holds(b"GET /api/CallData"), "nobody wanted that one");
+    for private in PRIVATE.into_iter().chain([key.as_str()]) {
+        assert!(!holds(private.as_bytes()), "{private} is told");
+    }
+}

@@ -301,6 +301,7 @@ pub(crate) struct Import {
     pub(crate) files: Vec<PathBuf>,
 }
 
+#[expect(clippy::doc_markdown, reason = "these texts are the help on a terminal")]
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct CopyTo {

@@ -28,8 +28,8 @@ static COLLECTOR: OnceLock<Arc<Collector>> = OnceLock::new();
 struct Collector {
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
-    /// Traces below this part of all numbers are wanted.
-    below: u64,
+    /// Which share of the traces that begin here is wanted.
+    share: f64,
 }
 
 /// Begins to tell the collector at this address of that share of all requests; of those that are part of a wanted trace, always.
@@ -47,7 +47,7 @@ pub(crate) fn begin(endpoint: &str, share: f64) -> Result<(), Failure> {
     let mut processor = BatchSpanProcessor::builder(exporter).build();
     processor.set_resource(&resource);
     let scope = InstrumentationScope::builder("calldata-gateway").build();
-    let collector = Arc::new(Collector { processor, scope, below: part_of_all(share) });
+    let collector = Arc::new(Collector { processor, scope, share });
     trace::observe(COLLECTOR.get_or_init(|| collector).clone());
     Ok(())
 }
@@ -59,16 +59,15 @@ pub(crate) fn end() {
     }
 }
 
-/// That share of all 63-bit numbers, of which a trace's last half is one.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of what fits, not below 0")]
-fn part_of_all(share: f64) -> u64 {
-    (share.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64
+/// Whether a trace is among that share of all: its last digits are random.
+fn is_among(trace: u128, share: f64) -> bool {
+    let last = u32::try_from(trace & u128::from(u32::MAX)).unwrap_or_default();
+    f64::from(last) < share * 2_f64.powi(32)
 }
 
 impl Observer for Collector {
     fn wants(&self, trace: u128) -> bool {
-        let [_, low] = [(trace >> 64) as u64, trace as u64];
-        (low >> 1) < self.below
+        is_among(trace, self.share)
     }
 
     fn done(&self, done: &Done<'_>) {
@@ -111,8 +110,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_that_part_of_all_traces() {
-        assert_eq!((part_of_all(0.0), part_of_all(1.0), part_of_all(0.5)), (0, 1 << 63, 1 << 62));
-        assert_eq!((part_of_all(-1.0), part_of_all(7.0)), (0, 1 << 63));
+    fn a_share_of_all_traces_is_wanted() {
+        let ends = [0, 1 << 31, u128::from(u32::MAX), u128::MAX];
+        assert_eq!(ends.map(|trace| is_among(trace, 1.0)), [true; 4]);
+        assert_eq!(ends.map(|trace| is_among(trace, 0.0)), [false; 4]);
+        assert_eq!(ends.map(|trace| is_among(trace, 0.5)), [true, false, false, false]);
     }
 }

@@ -104,6 +104,9 @@ pub(crate) fn tell(done: &Done<'_>) {
 }
 
 /// Does something as a piece of the work on this thread's request, and tells of it.
+///
+/// # Errors
+/// Those of the work.
 pub async fn within<T, E>(name: &str, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let Some(parent) = AT_WORK.get().filter(|parent| parent.sampled) else { return work.await };
     let context = Context { span: rand::random::<u64>().max(1), parent: Some(parent.span), ..parent };

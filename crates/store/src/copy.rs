@@ -128,7 +128,9 @@ impl Database {
                 let Some(last) = batch.last() else { break };
                 after.clone_from(&last.id);
                 sessions += batch.len() as u64;
-                batch.iter().for_each(|row| feed_session(&mut digest, row));
+                for row in &batch {
+                    feed_session(&mut digest, row);
+                }
             }
         }
         moment.commit().await?;

@@ -1,5 +1,6 @@
 //! `copy` and `backup`: everything is somewhere else, and the same.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use calldata_testkit::engine::on_every_engine;
@@ -80,7 +81,6 @@ async fn a_backup_made_while_bots_post_holds_what_was_acknowledged_before_and_is
     };
     let (before, ()) = tokio::join!(backup, bot);
     served.stop();
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(place.path("backup.db")).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(place.run(&["backup", "backup.db"]).failure().contains("exist"), "nothing is written over");
 

@@ -89,10 +89,10 @@ pub fn template() -> String {
          # A flag wins over the environment, the environment over this file, this file over the default.\n\
          # Check changes with: calldata-gateway config check\n",
     );
-    for setting in all() {
-        let Setting { name, environment, help, .. } = &setting;
-        text += &format!("\n# {help}\n# --{name}, {environment}\n#{name} = {}\n", setting.sample());
-    }
+    text.extend(all().iter().map(|setting| {
+        let Setting { name, environment, help, .. } = setting;
+        format!("\n# {help}\n# --{name}, {environment}\n#{name} = {}\n", setting.sample())
+    }));
     text
 }
 
@@ -109,10 +109,10 @@ pub fn page() -> String {
          the gateway can run with them.\n\n\
          | flag | environment | what it does |\n| --- | --- | --- |\n",
     );
-    for Setting { name, environment, help, value, .. } in all() {
+    text.extend(all().into_iter().map(|Setting { name, environment, help, value, .. }| {
         let flag = if value == "BOOL" { format!("--{name}[={value}]") } else { format!("--{name} {value}") };
-        text += &format!("| `{flag}` | `{environment}` | {} |\n", help.replace('|', "\\|"));
-    }
+        format!("| `{flag}` | `{environment}` | {} |\n", help.replace('|', "\\|"))
+    }));
     text
 }
 

@@ -1,7 +1,8 @@
 //! The program calldata-gateway: settings, command line, and the composition of all rooms into one service.
 //!
-//! [`app`] puts the dialects together, [`server`] serves them, [`description`] publishes what they look like, [`command`] holds one
-//! file a command. Everything else of ours is used here and nowhere uses this crate but the tests.
+//! [`app`] puts the dialects together, [`server`] serves them, [`description`] publishes what they look like, [`settings`] says how,
+//! [`command`] holds one file a command. [`log`], [`admin`] and `traces` are what operators see, `supervisor` what systemd hears.
+//! Everything else of ours is used here, and nothing uses this crate but tests and the yardstick.
 //!
 //! To add a command: a variant in [`cli`], a file in [`command`].
 

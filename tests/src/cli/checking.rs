@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::program::Place;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 
 use super::create_tenant;
@@ -112,4 +113,33 @@ fn a_gateway_that_runs_is_found_healthy_and_one_that_does_not_is_told() {
         served.stop();
         assert!(place.run(&["healthcheck", "--listen", &address]).failure().contains("nobody answers"));
     });
+}
+
+/// Writes a certificate that is good until that year, and its key.
+fn write_certificate(place: &Place, name: &str, until: i32) {
+    let key = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(["gateway.example".to_owned()]).unwrap();
+    (parameters.not_before, parameters.not_after) = (rcgen::date_time_ymd(2019, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+    place.write(&format!("{name}.pem"), parameters.self_signed(&key).unwrap().pem());
+    place.write(&format!("{name}-key.pem"), key.serialize_pem());
+}
+
+#[test]
+fn a_gateway_with_tls_is_known_by_its_certificate_whose_end_is_told() {
+    let place = Place::new();
+    for (name, until) in [("good", 2100), ("other", 2100), ("expired", 2020)] {
+        write_certificate(&place, name, until);
+    }
+    let tls = |name: &str| [format!("--tls-certificate={name}.pem"), format!("--tls-key={name}-key.pem")];
+    let [good, other, expired] = ["good", "other", "expired"].map(tls);
+    let served = place.serve(&good.each_ref().map(String::as_str));
+    let listen = format!("--listen={}", served.address);
+    let with = |command: &str, tls: &[String; 2]| place.run(&[command, &listen, &tls[0], &tls[1]]);
+    assert_eq!(with("healthcheck", &good).fine(), "ready\n");
+    assert!(with("healthcheck", &other).failure().contains("another certificate"));
+    assert!(place.run(&["healthcheck", &listen]).failure().contains("no gateway"), "it speaks TLS only");
+    assert!(with("doctor", &good).fine().contains("the certificate is good for"));
+    let ended = with("doctor", &expired);
+    assert!(ended.status == Some(1) && ended.out.contains("FAULT  TLS") && ended.out.contains("expired"), "{}", ended.out);
+    served.stop();
 }

@@ -1,4 +1,4 @@
-//! What operators see of requests: lines of JSON, and traces.
+//! What operators see: lines of JSON, traces, and what systemd is told.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use calldata_testkit::program::{Place, eventually};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixDatagram};
 
 use super::{create_key, create_tenant, get, post};
 
@@ -94,4 +94,30 @@ async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_nam
     for private in PRIVATE.into_iter().chain([key.as_str()]) {
         assert!(!holds(private.as_bytes()), "{private} is told");
     }
+}
+
+#[tokio::test]
+async fn a_supervisor_is_told_when_it_serves_that_it_lives_and_when_it_stops() {
+    let place = Place::new();
+    let told = UnixDatagram::bind(place.path("supervisor")).unwrap();
+    let place = place.with("WATCHDOG_USEC", "300000");
+    let socket = place.path("supervisor").display().to_string();
+    let place = place.with("NOTIFY_SOCKET", socket);
+    let served = place.serve(&[]);
+    let hear = async || {
+        let mut words = [0; 64];
+        let length = tokio::time::timeout(Duration::from_secs(10), told.recv(&mut words)).await.expect("somebody is told").unwrap();
+        String::from_utf8_lossy(&words[..length]).trim().to_owned()
+    };
+    assert_eq!(hear().await, "READY=1");
+    for _ in 0..3 {
+        assert_eq!(hear().await, "WATCHDOG=1");
+    }
+    served.signal("TERM");
+    let mut word = hear().await;
+    while word == "WATCHDOG=1" {
+        word = hear().await;
+    }
+    assert_eq!(word, "STOPPING=1");
+    served.stop();
 }

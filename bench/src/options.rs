@@ -9,7 +9,7 @@ use crate::contender::Engine;
 /// Races the gateway against a bare axum and against peers, and says how it compares.
 #[derive(Clone, Debug, Parser)]
 pub struct Cli {
-    /// What to measure [default: everything]
+    /// What to measure [default: everything, short: all but growth and purge]
     #[arg(long, value_enum, value_delimiter = ',')]
     sets: Vec<Set>,
     /// On which databases
@@ -21,7 +21,7 @@ pub struct Cli {
     /// The short form: fewer rows, fewer and shorter rounds
     #[arg(long)]
     short: bool,
-    /// How many rounds [default: 3, short: 2]
+    /// How many rounds [default: 3, short: 1]
     #[arg(long)]
     rounds: Option<u32>,
     /// How many seconds each measurement takes [default: 5, short: 1]
@@ -39,9 +39,9 @@ pub struct Cli {
     /// How many sessions the user with many has
     #[arg(long, default_value_t = 100_000)]
     heavy: u64,
-    /// How many sessions were posted within the last minute
-    #[arg(long, default_value_t = 100_000)]
-    recent: u64,
+    /// How many sessions were posted within the last minute [default: 100000, short: 20000]
+    #[arg(long)]
+    recent: Option<u64>,
     /// How many connections the closed loop has
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -134,7 +134,8 @@ impl From<Cli> for Options {
             no_chart,
         } = cli;
         let either = |long: u64, shorter: u64| if short { shorter } else { long };
-        let mut sets = if sets.is_empty() { Set::value_variants().to_vec() } else { sets };
+        let all = Set::value_variants().iter().copied().filter(|set| !short || !matches!(set, Set::Growth | Set::Purge));
+        let mut sets = if sets.is_empty() { all.collect() } else { sets };
         sets.sort_unstable();
         sets.dedup();
         Self {
@@ -142,14 +143,14 @@ impl From<Cli> for Options {
             engines,
             peers: peers.into_iter().filter(|peer| *peer != Peer::None).collect(),
             short,
-            rounds: rounds.unwrap_or(if short { 2 } else { 3 }).max(1),
+            rounds: rounds.unwrap_or(if short { 1 } else { 3 }).max(1),
             measure: Duration::from_secs(seconds.unwrap_or(either(5, 1))),
             warm_up: Duration::from_millis(either(1_000, 300)),
             rows: rows.unwrap_or(either(1_000_000, 100_000)),
             large_rows: large_rows.unwrap_or(either(10_000_000, 1_000_000)),
             expired: expired.unwrap_or(either(1_000_000, 100_000)),
             heavy,
-            recent,
+            recent: recent.unwrap_or(either(100_000, 20_000)),
             connections,
             threads,
             name: name.unwrap_or_else(|| if short { "short" } else { "full" }.into()),

@@ -51,6 +51,18 @@ faults-long *args:
 power-cut times="10":
     CALLDATA_POWER_CUTS={{times}} cargo test --workspace --locked --test calldata -- faults::power_cut --nocapture
 
+# What is released: a tarball and a Debian package in target/package
+package *args:
+    scripts/package {{args}}
+
+# Does a Debian package install, run and go? On a fresh Debian in a folder; as root. Arguments: FILE.deb [RELEASE]
+package-try *args:
+    scripts/package-try {{args}}
+
+# Is all that is packaged right: package, container, chart, alerts, dashboard? As root it tries more; takes minutes, not in CI
+packages-check:
+    scripts/packages-check
+
 # Write the page of settings to docs/settings.md
 settings: build
     {{gateway}} config generate --form markdown > docs/settings.md

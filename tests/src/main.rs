@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod front;
 mod instances;
+mod observability;
 mod overload;
 mod security;
 mod store;

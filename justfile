@@ -66,6 +66,10 @@ openapi-check: build
 schema-fuzz *args: build
     scripts/schema-fuzz {{args}}
 
+# Do clients work that other people's generators make from the API descriptions? Of typescript, python, java and rust, or all of them
+clients *which: build
+    scripts/clients {{which}}
+
 # Are licences, banned crates and sources as deny.toml has them?
 deny:
     cargo-deny --locked --all-features check --hide-inclusion-graph licenses bans sources

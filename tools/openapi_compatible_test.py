@@ -166,6 +166,15 @@ class Parameters(Described):
         self.red(lambda d: get(d)["parameters"].append(new), "the query parameter client is newly required")
         self.red(lambda d: d["paths"]["/sessions"].update(parameters=[new]), "the query parameter client is newly required")
 
+    def test_the_content_of_one_counts(self):
+        text = {"name": "filter", "in": "query", "content": {"application/json": {"schema": {"type": "string"}}}}
+        described = {"paths": {"/": {"get": {"parameters": [text], "responses": {}}}}}
+        other = copy.deepcopy(described)
+        other["paths"]["/"]["get"]["parameters"][0]["content"]["application/json"]["schema"]["type"] = "object"
+        self.assertEqual(
+            breaks(described, other), ["GET /: query parameter filter: application/json: type is narrower: was string, now object"]
+        )
+
     def test_one_that_may_be_given_is_none(self):
         self.green(lambda d: get(d)["parameters"].append({"name": "client", "in": "query", "schema": {"type": "string"}}))
         self.green(lambda d: get(d)["parameters"][0].update(required=False))
@@ -186,6 +195,7 @@ class Requests(Described):
         body = {"required": True, "content": {"application/json": {"schema": {}}}}
         self.red(lambda d: get(d).update(requestBody=body), "GET /sessions: body: it is newly required")
         self.red(lambda d: post(d)["requestBody"].update(content={"application/xml": {}}), "body: application/json is gone")
+        self.red(lambda d: post(d)["requestBody"]["content"]["application/json"].update(encoding={}), "encoding was not told")
         self.green(lambda d: post(d)["requestBody"]["content"].update({"application/xml": {}}))
 
     def test_a_property_that_is_gone_or_newly_required_is_a_break(self):
@@ -229,6 +239,7 @@ class Answers(Described):
         self.red(lambda d: get(d)["responses"]["200"]["content"].pop("text/plain"), "answer 200: text/plain is gone")
         self.red(lambda d: get(d)["responses"]["200"]["headers"].pop("X-Reason"), "the header X-Reason is gone")
         self.red(lambda d: get(d)["responses"]["200"]["headers"]["X-Reason"].pop("required"), "the header X-Reason may now be missing")
+        self.red(lambda d: get(d)["responses"]["200"]["headers"]["X-Reason"].update(schema={}), "header X-Reason: type is wider")
 
     def test_more_of_them_are_none(self):
         self.green(lambda d: get(d)["responses"].update({"429": {"description": "Too many."}}))
@@ -257,6 +268,19 @@ class Answers(Described):
 
     def test_fields_of_the_user_that_are_no_longer_described_are_a_break(self):
         self.red(lambda d: stored(d).pop("additionalProperties"), "further members are no longer described")
+
+    def test_further_members_that_were_ruled_out_are_a_break(self):
+        def closed(document, further):
+            turn = document["components"]["schemas"]["Turn"]
+            turn.pop("additionalProperties", None)
+            return turn.update(further)
+
+        old = copy.deepcopy(DESCRIPTION)
+        closed(old, {"additionalProperties": False})
+        for further in ({}, {"additionalProperties": {}}, {"additionalProperties": {"type": "string"}}):
+            new = copy.deepcopy(DESCRIPTION)
+            closed(new, further)
+            self.assertTrue(any("answer 200" in line for line in breaks(old, new)), further)
 
     def test_what_an_array_holds_counts(self):
         self.red(lambda d: stored(d)["properties"]["turns"].update(items={"type": "string"}), "turns[]: type is wider")

@@ -77,9 +77,22 @@ openapi-check: build
     tools/node_modules/.bin/spectral lint --ruleset tools/spectral.yaml --fail-severity=warn openapi/*.json
     openapi-spec-validator openapi/*.json
 
+# Would clients of the last release still work with the present API descriptions? A break has to raise the first number that is not 0
+openapi-compatible:
+    python3 -B -m unittest discover --start-directory tools --pattern '*_test.py'
+    python3 -B tools/openapi_compatible.py
+
+# Keep the API descriptions of a release, which later ones are compared with; by hand, with the release
+openapi-released:
+    cp openapi/*.json openapi/released/
+
 # Does a real gateway do what its description says, whatever it is asked? Options go to schemathesis
 schema-fuzz *args: build
     scripts/schema-fuzz {{args}}
+
+# Do clients work that other people's generators make from the API descriptions? Of typescript, python, java and rust, or all of them
+clients *which: build
+    scripts/clients {{which}}
 
 # Are licences, banned crates and sources as deny.toml has them?
 deny:

@@ -286,12 +286,12 @@ class Answers(Described):
         self.red(lambda d: stored(d)["properties"]["turns"].update(items={"type": "string"}), "turns[]: type is wider")
 
     def test_a_schema_that_holds_itself_is_compared(self):
-        turn = lambda d: d["components"]["schemas"]["Turn"]["properties"]  # noqa: E731
+        turn = lambda d: d["components"]["schemas"]["Turn"]["properties"]
         self.red(lambda d: turn(d).pop("said"), "turns[]: the property said is gone")
         self.green(lambda d: turn(d).update(more={"type": "string"}))
 
     def test_a_new_alternative_is_a_break_and_one_less_is_none(self):
-        choice = lambda d: at(get(d), "responses", "200", "content", "application/json", "schema")  # noqa: E731
+        choice = lambda d: at(get(d), "responses", "200", "content", "application/json", "schema")
         self.red(lambda d: choice(d)["oneOf"].append({"type": "integer"}), 'the alternative {"type": "integer"} is new')
         self.green(lambda d: choice(d)["oneOf"].pop())
         self.green(lambda d: choice(d).update(anyOf=choice(d).pop("oneOf")))
@@ -335,7 +335,7 @@ class Command(unittest.TestCase):
             return status, said.getvalue()
 
     def test_a_break_fails_unless_the_version_says_so(self):
-        change = lambda d: get(d)["responses"].pop("404")  # noqa: E731
+        change = lambda d: get(d)["responses"].pop("404")
         status, said = self.run_with("0.3.2", change)
         self.assertEqual(status, 1)
         self.assertIn("GET /sessions: answer 404: it is gone", said)

@@ -44,8 +44,8 @@ public class Program {
         var first = records.queryRecordHistory(asked.pageNum("1"));
         var second = records.queryRecordHistory(asked.pageNum("2"));
         equal(List.of(6L, 6L), List.of(first.getTotal(), second.getTotal()));
-        equal(List.of("call-6", "call-5", "call-4", "call-3", "call-2"), first.getRecordList().stream().map(calldata.client.model.Record::getCallId).toList());
-        equal(List.of("call-1"), second.getRecordList().stream().map(calldata.client.model.Record::getCallId).toList());
+        equal(List.of("call-6", "call-5", "call-4", "call-3", "call-2"), first.getRecordList().stream().map(record -> record.getCallId()).toList());
+        equal(List.of("call-1"), second.getRecordList().stream().map(record -> record.getCallId()).toList());
         var learned = new TreeMap<String, Object>(mapper.readValue(second.getRecordList().get(0).getCallData(), Map.class));
         equal("Wants to pay", learned.remove("content"));
         equal(fields, learned);

@@ -23,6 +23,9 @@ use crate::traces::Traced;
 /// How long readiness waits for the database.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long the end of the process waits for the log to be written back; what is in the log is found there by the next start.
+const LAST_WRITE_BACK: Duration = Duration::from_secs(2);
+
 /// Instances that share a server must agree on the time: what one of them stores, the other may not take for older than it is.
 const MAX_CLOCK_DIFFERENCE_MS: i64 = 1_000;
 
@@ -62,6 +65,15 @@ impl App {
     /// Notes for the metrics how many connections there are to the database.
     pub fn note_connections(&self) {
         self.database.note_connections();
+    }
+
+    /// Leaves a database in a file such that it is whole without its log, as far as nobody else uses it.
+    pub async fn leave_in_order(&self) {
+        match tokio::time::timeout(LAST_WRITE_BACK, self.database.empty_log()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "the log could not be written back"),
+            Err(_) => tracing::warn!("the log could not be written back in time"),
+        }
     }
 
     /// Completes when the disk failed in a way after which the process must end.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use calldata_core::port::DirectoryContents;
 use calldata_core::{Clock, DirectoryStore, StoreError, SystemClock, Tenant};
-use calldata_store::{Database, Direction, Url};
+use calldata_store::{Database, Direction, FileState, Url};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command};
@@ -98,6 +98,23 @@ async fn open_as_it_is(url: &Url) -> Result<Database, Failure> {
     Database::open(url)
         .await
         .map_err(|error| Failure::because(format!("the database {url:?} cannot be opened; see --database-url"), &error))
+}
+
+/// A database that is there already; one that is another program's is left alone.
+async fn open_ours(url: &Url) -> Result<Database, Failure> {
+    if let Some(file) = url.file() {
+        if !file.exists() {
+            return Err(Failure::new(format!("there is no database file {}; see --database-url", file.display())));
+        }
+        match url.look() {
+            Ok(FileState::Ours) => {}
+            Ok(FileState::Empty | FileState::Foreign) => {
+                return Err(Failure::new(format!("{} is no database of the gateway; see --database-url", file.display())));
+            }
+            Err(error) => return Err(Failure::because(format!("the database {url:?} cannot be read"), &error)),
+        }
+    }
+    open_as_it_is(url).await
 }
 
 fn clock() -> Arc<dyn Clock> {

@@ -27,7 +27,9 @@ pub fn text(document: &OpenApi) -> String {
 fn completed(mut document: OpenApi) -> OpenApi {
     let mut info = Info::new(document.info.title.as_str(), env!("CARGO_PKG_VERSION"));
     info.description = document.info.description.clone().or_else(|| Some(ABOUT.into()));
-    info.license = Some(License::new("MIT OR Apache-2.0"));
+    let mut license = License::new(env!("CARGO_PKG_LICENSE"));
+    license.identifier = Some(env!("CARGO_PKG_LICENSE").into());
+    info.license = Some(license);
     let mut contact = Contact::new();
     contact.name = Some("The operator of this gateway".into());
     info.contact = Some(contact);

@@ -7,6 +7,8 @@ mod json;
 mod lines;
 mod writer;
 
+use std::sync::OnceLock;
+
 use clap::ValueEnum;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -26,9 +28,20 @@ pub enum LogFormat {
     Json,
 }
 
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// A line that is not told by way of the log, for instance because the log has failed, in the words and the format of the log.
+pub(crate) fn bare_line(level: &str, message: &str) -> String {
+    match FORMAT.get().copied().unwrap_or_default() {
+        LogFormat::Plain => message.to_owned(),
+        LogFormat::Json => serde_json::json!({ "level": level, "message": message }).to_string(),
+    }
+}
+
 /// From now on there is a log, of what passes `filter`. What is written until the process ends is only there for sure after [`flush`].
 pub(crate) fn begin(filter: EnvFilter, format: LogFormat) -> Result<(), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::because("the log cannot be begun", error);
+    let _ = FORMAT.set(format);
     writer::begin().map_err(|error| failed(&error))?;
     let to =
         tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(writer::Line::default).fmt_fields(lines::Plainly);

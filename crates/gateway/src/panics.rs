@@ -13,12 +13,13 @@ pub(crate) fn say_where_only() {
         log::flush();
         let thread = std::thread::current();
         // Not by way of the log: that may be what panicked.
-        eprintln!("panicked at {} in the thread {}", place(info), thread.name().unwrap_or("without a name"));
+        let mut told = format!("panicked at {} in the thread {}", place(info), thread.name().unwrap_or("without a name"));
         // Places as well, and asked for by RUST_BACKTRACE.
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
-            eprintln!("{backtrace}");
+            told = format!("{told}\n{backtrace}");
         }
+        eprintln!("{}", log::bare_line("ERROR", &told));
     }));
 }
 

@@ -126,8 +126,8 @@ pub struct Settings {
         help_heading = "Settings"
     )]
     pub log_format: Option<LogFormat>,
-    /// Where a collector takes traces by OTLP over HTTP, http://HOST:4318 [default: nowhere]
-    #[arg(long, global = true, env = "CALLDATA_OTLP_ENDPOINT", value_name = "ADDRESS", help_heading = "Settings")]
+    /// Where a collector takes traces by OTLP over HTTP, http://HOST:4318; without TLS, so a collector nearby [default: nowhere]
+    #[arg(long, global = true, env = "CALLDATA_OTLP_ENDPOINT", hide_env_values = true, value_name = "ADDRESS", help_heading = "Settings")]
     pub otlp_endpoint: Option<String>,
     /// Which share of requests begins a trace, 0 to 1; those within a trace that is wanted are always in it [default: 1]
     #[arg(long, global = true, env = "CALLDATA_OTLP_SHARE", value_name = "SHARE", value_parser = a_share, help_heading = "Settings")]
@@ -224,6 +224,21 @@ impl Settings {
             tls,
             ..Options::default()
         })
+    }
+
+    /// Where traces are sent.
+    ///
+    /// # Errors
+    /// When it is no such address.
+    pub fn otlp_endpoint(&self) -> Result<Option<&str>, Failure> {
+        let Some(endpoint) = self.otlp_endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) else { return Ok(None) };
+        let uri = endpoint.parse::<axum::http::Uri>().ok();
+        let plain =
+            |uri: &axum::http::Uri| uri.scheme_str() == Some("http") && uri.authority().is_some_and(|to| !to.as_str().contains('@'));
+        if uri.is_some_and(|uri| plain(&uri)) {
+            return Ok(Some(endpoint));
+        }
+        Err(Failure::new("the address of the collector has to be http://HOST:PORT, without a name and password; see --otlp-endpoint"))
     }
 
     /// What is logged.

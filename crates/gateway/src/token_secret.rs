@@ -28,11 +28,14 @@ pub(crate) fn token_secrets(settings: &Settings, database: &Url) -> Result<Token
 /// When they are too short, cannot be read, or are missing where they have to be given.
 pub(crate) fn check(settings: &Settings, database: &Url) -> Result<(), Failure> {
     let (current, previous) = settings.token_secrets()?;
-    match current {
-        Some(current) => checked(current, previous).map(drop),
-        None if database.file().is_none() => Err(demanded()),
-        None => Ok(()),
-    }
+    let current = match (current, database.file()) {
+        (Some(current), _) => current,
+        (None, None) => return Err(demanded()),
+        (None, Some(file)) if beside_name(file).exists() => beside(file)?,
+        // One of this length is made.
+        (None, Some(_)) => "0".repeat(64).into(),
+    };
+    checked(current, previous).map(drop)
 }
 
 fn checked(current: SecretString, previous: Option<SecretString>) -> Result<TokenSecrets, Failure> {
@@ -46,10 +49,14 @@ fn demanded() -> Failure {
     )
 }
 
-fn beside(database: &Path) -> Result<SecretString, Failure> {
+fn beside_name(database: &Path) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(".token-secret");
-    let path = PathBuf::from(path);
+    path.into()
+}
+
+fn beside(database: &Path) -> Result<SecretString, Failure> {
+    let path = beside_name(database);
     read_or_create(&path)
         .map_err(|error| Failure::because(format!("the token secret in {} cannot be read or made", path.display()), &error))
 }

@@ -1,5 +1,6 @@
 //! `GET /api/CallData`: fetch.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use axum::response::{IntoResponse, Response};
 use calldata_core::{CallId, CallerKey, Country, Latest, Tenant};
 use calldata_http::{Seat, Shared};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::client::{Client, ToRead};
 use crate::query::Query;
@@ -186,14 +189,27 @@ fn page(status: StatusCode, style: &Style, body: Option<String>) -> Response {
     response
 }
 
-/// A record, or a miss.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "never made")]
-#[expect(dead_code, reason = "describes an answer that is written as text, so that digits and order survive")]
-pub(crate) enum CallDataOrMiss {
-    CallData(CallData),
-    Miss(Miss),
+/// A record, or a miss. Any of both and not one of them: a record may have a user-defined field `error`.
+pub(crate) struct CallDataOrMiss;
+
+impl PartialSchema for CallDataOrMiss {
+    fn schema() -> RefOr<Schema> {
+        let [record, miss] = [CallData::name(), Miss::name()].map(Ref::from_schema_name);
+        AnyOfBuilder::new().item(record).item(miss).description(Some("A record, or a miss. Only a record has a caller.")).into()
+    }
+}
+
+impl ToSchema for CallDataOrMiss {
+    fn name() -> Cow<'static, str> {
+        "CallDataOrMiss".into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((CallData::name().into(), CallData::schema()));
+        CallData::schemas(schemas);
+        schemas.push((Miss::name().into(), Miss::schema()));
+        Miss::schemas(schemas);
+    }
 }
 
 /// What was learned during the call. Every further member is a user-defined field, with its value as posted; one whose name is among

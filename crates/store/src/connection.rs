@@ -81,6 +81,17 @@ pub enum OpenError {
     },
 }
 
+/// What is in a database file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileState {
+    /// Nothing yet.
+    Empty,
+    /// A database of the gateway.
+    Ours,
+    /// Another program's.
+    Foreign,
+}
+
 impl Url {
     /// Reads a database URL.
     ///
@@ -97,6 +108,17 @@ impl Url {
             return Ok(Self(Place::Postgres(url.into())));
         }
         Err(OpenError::UnknownUrl)
+    }
+
+    /// What is in the file, which is only read; a server's is not looked at.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read, or is no database.
+    pub fn look(&self) -> Result<FileState, rusqlite::Error> {
+        match &self.0 {
+            Place::Sqlite(path) => sqlite::look(path),
+            Place::Postgres(_) => Ok(FileState::Ours),
+        }
     }
 
     /// The database file; `None` for a server.

@@ -4,18 +4,20 @@ use std::path::Path;
 
 use calldata_core::StoreError;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
-    Statement,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Statement,
 };
 use sha2::{Digest, Sha256};
 
-use crate::Database;
 use crate::database::begin_snapshot;
 use crate::entity::{access_key, session, tenant};
 use crate::error::of_statement;
+use crate::{Database, session_deletes};
 
 /// Sessions that are read and written at a time; a statement may have 32 766 values.
 const BATCH: u64 = 500;
+/// And no more than this, as far as one alone has no more.
+const BATCH_BYTES: i64 = 4 << 20;
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +59,13 @@ impl Database {
     /// # Errors
     /// When the target is not empty, either of them fails, or they differ in the end. What was copied until then stays in the target.
     pub async fn copy_to(&self, target: &Database, progress: impl Fn(u64)) -> Result<Contents, CopyError> {
-        let taken = tenant::Entity::find().count(target.keeper()).await? + session::Entity::find().count(target.keeper()).await?;
-        if taken > 0 {
+        if !target.holds_nothing().await? {
             return Err(CopyError::NotEmpty);
         }
         let tenants = tenant::Entity::find().order_by_asc(tenant::Column::Id).all(self.keeper()).await?;
         let keys = access_key::Entity::find().order_by_asc(access_key::Column::Id).all(self.keeper()).await?;
         let ids: Vec<_> = tenants.iter().map(|tenant| tenant.id).collect();
-        let transaction = target.writer().begin().await?;
+        let transaction = target.begin_long().await?;
         for tenant in tenants {
             tenant::Entity::insert(tenant.into_active_model()).exec_without_returning(&transaction).await?;
         }
@@ -80,7 +81,7 @@ impl Database {
                 let Some(last) = batch.last() else { break };
                 after.clone_from(&last.id);
                 copied += batch.len() as u64;
-                let transaction = target.writer().begin().await?;
+                let transaction = target.begin_long().await?;
                 let rows = batch.into_iter().map(IntoActiveModel::into_active_model);
                 session::Entity::insert_many(rows).exec_without_returning(&transaction).await?;
                 transaction.commit().await?;
@@ -90,6 +91,27 @@ impl Database {
         target.note_copied().await?;
         let (source, target) = (self.contents_of_all().await?, target.contents_of_all().await?);
         if source == target && source.sessions == copied { Ok(source) } else { Err(CopyError::Differs) }
+    }
+
+    /// Whether there is no tenant and no session in it, or no schema yet.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn holds_nothing(&self) -> Result<bool, StoreError> {
+        if !self.migrations().await.map_err(of_statement)?.iter().any(|migration| migration.applied) {
+            return Ok(true);
+        }
+        let tenants = tenant::Entity::find().count(self.keeper()).await.map_err(of_statement)?;
+        Ok(tenants == 0 && session::Entity::find().count(self.keeper()).await.map_err(of_statement)? == 0)
+    }
+
+    /// A transaction whose statements may take as long as they need.
+    async fn begin_long(&self) -> Result<DatabaseTransaction, DbErr> {
+        let transaction = self.writer().begin().await?;
+        if transaction.get_database_backend() == DbBackend::Postgres {
+            transaction.execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+        }
+        Ok(transaction)
     }
 
     /// Those who look for changes of tenants find one, and those who remember sessions know when the last one was received.
@@ -155,10 +177,23 @@ impl Database {
     }
 }
 
-/// Some of a tenant's sessions, in the order of their identifiers.
+/// Some of a tenant's sessions, in the order of their identifiers: as many as are not too much to hold.
 async fn batch(connection: &impl ConnectionTrait, tenant: i64, after: &str) -> Result<Vec<session::Model>, DbErr> {
-    let of_tenant = session::Entity::find().filter(session::Column::TenantId.eq(tenant)).filter(session::Column::Id.gt(after));
-    of_tenant.order_by_asc(session::Column::Id).limit(BATCH).all(connection).await
+    use session::Column;
+    let of_tenant = || {
+        let sessions = session::Entity::find().filter(Column::TenantId.eq(tenant)).filter(Column::Id.gt(after));
+        sessions.order_by_asc(Column::Id).limit(BATCH)
+    };
+    let sizes: Vec<(String, i64)> =
+        of_tenant().select_only().column(Column::Id).expr_as(session_deletes::text_bytes(), "bytes").into_tuple().all(connection).await?;
+    let mut room = BATCH_BYTES;
+    let fitting = sizes.into_iter().take_while(|(_, bytes)| {
+        let fits = room > 0;
+        room -= bytes;
+        fits
+    });
+    let Some((last, _)) = fitting.last() else { return Ok(Vec::new()) };
+    of_tenant().filter(Column::Id.lte(last)).all(connection).await
 }
 
 /// A text with its length in front, so that no two rows read the same.

@@ -51,6 +51,8 @@ pub(crate) struct InFile {
     pub(crate) memory: Arc<Memory>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) histories: Arc<Histories>,
+    /// Told when the log is to be written back.
+    pub(crate) log_is_long: Arc<Notify>,
     _upkeep: Arc<[Task; 2]>,
 }
 
@@ -76,6 +78,7 @@ impl InFile {
         ];
         let group_commit = {
             let (file, pen, sync_failed, memory) = (file.to_owned(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory));
+            let log_is_long = Arc::clone(&log_is_long);
             GroupCommit::to_file(move || {
                 FileWriter::new(file.clone(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory), Arc::clone(&log_is_long))
             })?
@@ -83,7 +86,7 @@ impl InFile {
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
         let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory), Arc::clone(&pen));
         let (lookups, histories) = (Arc::new(lookups), Arc::new(histories));
-        Ok((Self { pen, memory, lookups, histories, _upkeep: Arc::new(upkeep) }, group_commit))
+        Ok((Self { pen, memory, lookups, histories, log_is_long, _upkeep: Arc::new(upkeep) }, group_commit))
     }
 }
 

@@ -34,7 +34,7 @@ mod sqlite;
 mod transact;
 mod upkeep;
 
-pub use connection::{OpenError, Url};
+pub use connection::{FileState, OpenError, Url};
 pub use copy::{Contents, CopyError};
 pub use database::Database;
 pub use migration::{Direction, MigrationState};

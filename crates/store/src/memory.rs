@@ -37,6 +37,15 @@ const PAGES: Range<usize> = 16..20;
 /// Where after both copies of the header it stands how many of them have been written back into the database.
 const WRITTEN_BACK: Range<usize> = 96..100;
 
+/// The log of a file, in pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Log {
+    /// How many it has.
+    pub(crate) pages: u32,
+    /// How many of them have not been written back into the database.
+    pub(crate) to_write_back: u32,
+}
+
 /// What became of sessions.
 pub(crate) enum Change<'r> {
     /// This one is new.
@@ -130,13 +139,14 @@ impl Memory {
         self.read().mark()
     }
 
-    /// How many pages of the log have not been written back into the database.
-    pub(crate) fn pages_to_write_back(&self) -> u32 {
+    /// How long the log is.
+    pub(crate) fn log(&self) -> Log {
         let state = self.read();
         let mut start = [0; WRITTEN_BACK.end];
         let is_read = state.index.as_ref().is_some_and(|index| index.read_exact_at(&mut start, 0).is_ok());
         let number = |place| number_at(&start, place).filter(|_| is_read).unwrap_or_default();
-        number(PAGES).saturating_sub(number(WRITTEN_BACK))
+        let pages = number(PAGES);
+        Log { pages, to_write_back: pages.saturating_sub(number(WRITTEN_BACK)) }
     }
 
     /// Whether what is here is as of this state.

@@ -100,17 +100,22 @@ fn received_until(until: Timestamp) -> Condition {
     Condition::all().add(Column::ReceivedFirst.lte(until.epoch_ms()))
 }
 
-/// The oldest sessions that one statement may delete, at least one.
-async fn oldest(transaction: &DatabaseTransaction, tenant: TenantId, until: Option<Timestamp>) -> Result<Vec<Value>, StoreError> {
+/// How many bytes of text a session has.
+pub(crate) fn text_bytes() -> Expr {
     let text = [Column::Content, Column::Conversation, Column::Fields, Column::Turns, Column::Answers, Column::Details];
     let bytes = text.into_iter().fold(Expr::value(0), |sum, column| {
         sum.add(Func::coalesce([Func::cust("octet_length").arg(Expr::col(column)).into(), Expr::value(0)]))
     });
+    bytes.cast_as("bigint")
+}
+
+/// The oldest sessions that one statement may delete, at least one.
+async fn oldest(transaction: &DatabaseTransaction, tenant: TenantId, until: Option<Timestamp>) -> Result<Vec<Value>, StoreError> {
     let engine = transaction.get_database_backend();
     let select = Entity::find()
         .select_only()
         .expr_as(key(engine), "key")
-        .expr_as(bytes.cast_as("bigint"), "bytes")
+        .expr_as(text_bytes(), "bytes")
         .filter(Column::TenantId.eq(tenant.number()))
         .filter(until.map_or(Condition::all(), received_until))
         .order_by_asc(Column::ReceivedFirst)

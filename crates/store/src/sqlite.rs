@@ -8,3 +8,24 @@ pub(crate) mod lookups;
 pub(crate) mod pool;
 pub(crate) mod readers;
 pub(crate) mod writer;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::connection::FileState;
+
+/// What is in a file, which is not changed.
+///
+/// # Errors
+/// When it cannot be read, or is no database.
+pub(crate) fn look(file: &Path) -> rusqlite::Result<FileState> {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let tables: i64 = connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |found| found.get(0))?;
+    let ours: i64 = connection.query_row("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'seaql_migrations'", [], |found| found.get(0))?;
+    Ok(match (tables, ours) {
+        (0, _) => FileState::Empty,
+        (_, 0) => FileState::Foreign,
+        _ => FileState::Ours,
+    })
+}

@@ -17,6 +17,7 @@ use crate::error::{is_conflict, is_failed_sync, is_transport, of_commit, of_stat
 use crate::memory::Change;
 use crate::pools::Pool;
 use crate::postgres::{Server, WriteLine};
+use crate::sqlite::writer::PAGES_TO_WRITE_BACK;
 
 /// How often a transaction that lost a conflict with another one is made again.
 const MAX_RETRIES: u32 = 5;
@@ -133,6 +134,9 @@ impl Writer {
                 transaction.commit().await.map_err(of_commit)?;
                 if let Some(file) = &self.file {
                     file.memory.committed(before, changes(&done).into_iter());
+                    if file.memory.log().to_write_back >= PAGES_TO_WRITE_BACK {
+                        file.log_is_long.notify_one();
+                    }
                 }
                 Ok((done, began.elapsed()))
             }

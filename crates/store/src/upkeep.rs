@@ -67,6 +67,18 @@ impl Database {
         }
     }
 
+    /// Writes all of a file's log back into the database, and empties it; where others read or write meanwhile, as much of that as can be.
+    /// Nothing on a server.
+    ///
+    /// # Errors
+    /// When the database does not do it.
+    pub async fn empty_log(&self) -> Result<(), StoreError> {
+        if !self.is_server() {
+            self.checkpoint("TRUNCATE").await.map_err(of_statement).inspect_err(|error| self.note(error))?;
+        }
+        Ok(())
+    }
+
     async fn checkpoint(&self, mode: &str) -> Result<bool, DbErr> {
         let sql = sqlx::AssertSqlSafe(format!("PRAGMA wal_checkpoint({mode})"));
         // First, so that nobody waits for the connection together with those who write.

@@ -33,7 +33,7 @@ public class Program {
             equal("success", callData.storeCallData(new PostRequest().input(input), clientId, null).getChoice());
         }
 
-        var fetched = callData.fetchCallData(clientId, caller, "call-6", null, null, null, null, null, null);
+        var fetched = callData.fetchCallData(clientId, caller, "call-6", null, null, null, null, null, null).getCallData();
         equal(List.of("2026-01-02T10:00:06.000Z", "Wants to pay"), List.of(fetched.getTimestamp(), fetched.getContent()));
         equal(fields, new TreeMap<>(fetched.getAdditionalProperties()));
 
@@ -51,14 +51,14 @@ public class Program {
         equal(fields, learned);
 
         // Digits: scripts/clients posted "price": 1.50 and "big": 12345678901234567890. As the generator sets it up, a fraction is a double.
-        var numbers = callData.fetchCallData(clientId, "+4930999999", "digits", null, null, null, null, null, null);
+        var numbers = callData.fetchCallData(clientId, "+4930999999", "digits", null, null, null, null, null, null).getCallData();
         equal("{big=12345678901234567890, price=1.50}", new TreeMap<>(numbers.getAdditionalProperties()).toString());
         client.setObjectMapper(ApiClient.createDefaultObjectMapper());
-        numbers = new CalldataApi(client).fetchCallData(clientId, "+4930999999", "digits", null, null, null, null, null, null);
+        numbers = new CalldataApi(client).fetchCallData(clientId, "+4930999999", "digits", null, null, null, null, null, null).getCallData();
         equal("{big=12345678901234567890, price=1.5}", new TreeMap<>(numbers.getAdditionalProperties()).toString());
 
         // A miss has no caller, and its error among the further members.
-        var miss = callData.fetchCallData(clientId, caller, "another", null, null, null, null, null, null);
+        var miss = callData.fetchCallData(clientId, caller, "another", null, null, null, null, null, null).getCallData();
         equal(true, miss.getCaller() == null);
         equal(Map.of("error", "no result found"), miss.getAdditionalProperties());
         System.out.println("6 stored, 6 on pages of 5 and 1, user-defined fields equal; 1.50 and 12345678901234567890 whole (1.50 read as 1.5 unless set)");

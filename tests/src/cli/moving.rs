@@ -75,7 +75,7 @@ async fn a_backup_made_while_bots_post_holds_what_was_acknowledged_before_and_is
         }
         let before = acknowledged.load(Ordering::Acquire);
         let told = tokio::task::block_in_place(|| place.run(&["backup", "backup.db"]).fine());
-        assert!(told.contains("written to backup.db"), "{told}");
+        assert!(told.contains("written to /") && told.trim_end().ends_with("/backup.db"), "{told}");
         done.store(true, Ordering::Release);
         before
     };
@@ -92,5 +92,67 @@ async fn a_backup_made_while_bots_post_holds_what_was_acknowledged_before_and_is
     for number in 0..before {
         assert_eq!(history(&served.client(), "c", &key, &format!(r#""callId":"b-{number}""#)).await["total"], 1);
     }
+    served.stop();
+}
+
+#[test]
+fn a_backup_is_where_it_was_asked_for_or_nowhere() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    for odd in ["file:x.db", ":memory:", "file:y.db?vfs=unix-none"] {
+        place.run(&["backup", odd]).fine();
+        assert!(std::fs::metadata(place.path(odd)).is_ok_and(|made| made.len() > 0), "{odd} is a name like any other");
+    }
+    assert!(!place.path("x.db").exists() && !place.path("y.db").exists());
+    for beside in ["calldata.db-wal", "calldata.db-journal", "./calldata.db-shm"] {
+        assert!(place.run(&["backup", beside]).failure().contains("belongs to the database"), "{beside}");
+    }
+    place.write("foreign.db", "no database at all, but long enough to be taken for one by somebody who is careless");
+    assert!(place.run(&["backup", "z.db", "--database-url", "sqlite://foreign.db"]).failure().contains("cannot be read"));
+    assert!(!place.path("z.db").exists(), "half a backup is none");
+}
+
+#[test]
+fn a_copy_leaves_a_target_that_is_not_empty_as_it_is() {
+    let (place, target) = (Place::new(), Place::new());
+    create_tenant(&place, "c");
+    create_tenant(&target, "d");
+    target.run(&["migrate", "down"]).fine();
+    let status = target.run(&["migrate", "status"]).fine();
+    let url = format!("sqlite://{}", target.path("calldata.db").display());
+    assert!(place.run(&["copy", "--to", &url]).failure().contains("not empty"));
+    assert_eq!(target.run(&["migrate", "status"]).fine(), status);
+}
+
+#[test]
+fn large_sessions_are_copied_a_few_at_a_time() {
+    on_every_engine(async |target| {
+        let source = Place::new();
+        create_tenant(&source, "c");
+        let (_, key) = create_key(&source, "c", &[]);
+        let served = source.serve(&[]);
+        let text = "x".repeat(900_000);
+        for number in 0..12 {
+            let input = format!(r#"{{"callid":"{number}","callerid":"u","text":"{text}"}}"#);
+            assert_eq!(post(&served.client(), "c", &key, &input).await.status, 200);
+        }
+        served.stop();
+        let told = source.run(&["copy", "--to", &target.url()]).fine();
+        assert!(told.contains("12 sessions; both databases hold the same"), "{told}");
+    });
+}
+
+#[tokio::test]
+async fn a_database_whose_gateway_has_stopped_is_whole_without_its_log() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = create_key(&place, "c", &[]);
+    let served = place.serve(&[]);
+    assert_eq!(post(&served.client(), "c", &key, r#"{"callid":"1","callerid":"u"}"#).await.status, 200);
+    served.stop();
+    let moved = Place::new();
+    std::fs::copy(place.path("calldata.db"), moved.path("calldata.db")).unwrap();
+    let served = moved.serve(&[]);
+    assert_eq!(history(&served.client(), "c", &key, r#""callId":"1""#).await["total"], 1);
     served.stop();
 }

@@ -1,30 +1,60 @@
 //! `backup`: a copy of a SQLite database, as of one moment.
 
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::open_as_it_is;
+use super::open_ours;
 use crate::settings::Settings;
 use crate::{Failure, output};
+
+/// What the engine keeps beside a database.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 pub(super) async fn run(settings: &Settings, to: &Path) -> Result<(), Failure> {
     let url = settings.database()?;
     let Some(file) = url.file() else {
         return Err(Failure::new("the database is on a server; make a backup there, for instance with pg_dump"));
     };
-    if !file.exists() {
-        return Err(Failure::new(format!("there is no database file {}; see --database-url", file.display())));
-    }
     let failed = |error: &dyn std::error::Error| Failure::because(format!("the backup {} cannot be written", to.display()), error);
-    // For its owner alone from the beginning: it holds what the database holds.
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(to).map_err(|error| failed(&error))?;
-    let database = open_as_it_is(&url).await?;
-    if let Err(error) = database.back_up(to).await {
-        // Half a backup is none.
-        let _ = std::fs::remove_file(to);
-        return Err(failed(&error));
+    let database = open_ours(&url).await?;
+    // In full, for the engine takes some names for something else than a file.
+    let (file, to) = (absolute(file).map_err(|error| failed(&error))?, absolute(to).map_err(|error| failed(&error))?);
+    if to.to_string_lossy().strip_prefix(&*file.to_string_lossy()).is_some_and(|end| BESIDE.contains(&end)) {
+        return Err(Failure::new(format!("{} belongs to the database; name another file", to.display())));
     }
-    let written = File::open(to).and_then(|file| file.sync_all().and_then(|()| file.metadata())).map_err(|error| failed(&error))?;
-    output::line(&format!("{} MB written to {}", written.len().div_ceil(1_000_000), to.display()))
+    // For its owner alone from the beginning: it holds what the database holds.
+    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&to).map_err(|error| failed(&error))?;
+    let written = match database.back_up(&to).await {
+        Ok(_) => flushed(&to).map_err(|error| failed(&error)),
+        Err(error) => Err(failed(&error)),
+    };
+    match written {
+        Ok(bytes) => output::line(&format!("{} MB written to {}", bytes.div_ceil(1_000_000), to.display())),
+        Err(failure) => {
+            // Half a backup is none.
+            let _ = std::fs::remove_file(&to);
+            Err(failure)
+        }
+    }
+}
+
+fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    let folder = path.parent().map(Path::canonicalize).transpose()?;
+    Ok(folder.zip(path.file_name()).map_or(path.clone(), |(folder, name)| folder.join(name)))
+}
+
+/// How large it is, once it and its name are on the disk.
+fn flushed(path: &Path) -> io::Result<u64> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    match file.metadata()?.len() {
+        0 => Err(io::Error::other("nothing was written")),
+        bytes => Ok(bytes),
+    }
 }

@@ -56,7 +56,10 @@ pub(super) fn wrong_together(settings: &Settings) -> Vec<String> {
     let patience = settings.limits().deadline.as_millis();
     let late = (patience == 0 || patience > 3_900)
         .then(|| format!("a deadline of {patience} ms is of no use: bots give up after 4 000 ms; see --deadline-ms"));
-    let failures = [secrets, settings.server().err(), filter(settings).err()].into_iter().flatten().map(|failure| failure.to_string());
+    let failures = [secrets, settings.server().err(), filter(settings).err(), settings.otlp_endpoint().err()]
+        .into_iter()
+        .flatten()
+        .map(|failure| failure.to_string());
     database.err().into_iter().chain(failures).chain(same).chain(late).collect()
 }
 

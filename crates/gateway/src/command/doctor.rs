@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use calldata_store::{Database, Url};
+use calldata_store::{Database, FileState, Url};
 use serde::Serialize;
 
 use super::{clock, config, healthcheck, open_as_it_is};
@@ -135,6 +135,24 @@ async fn of_database(settings: &Settings, url: &Url) -> Vec<Finding> {
         && !file.exists()
     {
         return vec![of_missing(file)];
+    }
+    let name = url.file().map(|file| file.display().to_string()).unwrap_or_default();
+    match url.look() {
+        Ok(FileState::Ours) => {}
+        Ok(FileState::Empty) => {
+            return vec![Finding::note(CHECK, format!("{name} is empty"), "the first start makes the tables; is it the file you mean?")];
+        }
+        Ok(FileState::Foreign) => {
+            return vec![Finding::fault(
+                CHECK,
+                format!("{name} is another program's database"),
+                "name a file of the gateway's own with --database-url",
+            )];
+        }
+        Err(error) => {
+            let what = Failure::because(format!("{name} cannot be read as a database"), &error).to_string();
+            return vec![Finding::fault(CHECK, what, "is it the file you mean, and does the user of the service own it?")];
+        }
     }
     match open_as_it_is(url).await {
         Err(failure) => {

@@ -1,7 +1,6 @@
 //! `healthcheck`: asks the gateway that runs with these settings.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, SignatureScheme};
 
@@ -42,7 +40,7 @@ pub(super) async fn ask(settings: &Settings, at: SocketAddr, path: &str, patienc
             TcpStream::connect(reachable(at)).await.map_err(|error| Failure::because(format!("nobody answers on {at}"), &error))?;
         match &settings.tls_certificate {
             None => exchange(stream, path).await,
-            Some(certificate) => exchange(encrypted(stream, certificate).await?, path).await,
+            Some(_) => exchange(encrypted(stream).await?, path).await,
         }
     };
     tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| Err(Failure::new(format!("{at} does not answer within {patience:?}"))))
@@ -74,40 +72,33 @@ async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -
     }
 }
 
-/// TLS with whoever shows the certificate of the settings. Its name and its age are others' affair: the gateway is known by it.
-async fn encrypted(stream: TcpStream, certificate: &Path) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, Failure> {
-    let unreadable = || Failure::new(format!("the certificate {} cannot be read; see --tls-certificate", certificate.display()));
-    let expected = CertificateDer::from_pem_file(certificate).map_err(|_| unreadable())?;
+/// TLS with whoever listens there. Nothing is told to them but a question, and their certificate may have been renewed since.
+async fn encrypted(stream: TcpStream) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, Failure> {
     let provider = Arc::new(ring::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let config = config.map_err(|error| Failure::because("TLS cannot be begun", &error))?;
-    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Known { expected, provider })).with_no_client_auth();
+    let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Anybody { provider })).with_no_client_auth();
     let name = ServerName::from(IpAddr::from(Ipv4Addr::LOCALHOST));
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    stream.map_err(|error| Failure::because("TLS cannot be begun; was the certificate replaced without SIGHUP?", &error))
+    stream.map_err(|error| Failure::because("TLS cannot be begun", &error))
 }
 
-/// Takes one certificate for good, and no other.
+/// Takes every certificate, as long as whoever shows it has its key.
 #[derive(Debug)]
-struct Known {
-    expected: CertificateDer<'static>,
+struct Anybody {
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Known {
+impl ServerCertVerifier for Anybody {
     fn verify_server_cert(
         &self,
-        shown: &CertificateDer<'_>,
+        _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, TlsError> {
-        if *shown == self.expected {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(TlsError::General("it shows another certificate than the one in the settings".into()))
-        }
+        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

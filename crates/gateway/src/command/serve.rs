@@ -18,17 +18,21 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     let secrets = token_secrets(settings, &settings.database()?)?;
     let options = settings.server()?;
     let (database, _) = open(settings).await?;
-    if let Some(endpoint) = &settings.otlp_endpoint {
+    if let Some(endpoint) = settings.otlp_endpoint()? {
         // The library that sends waits for its answers on threads of its own.
         tokio::task::block_in_place(|| traces::begin(endpoint, settings.otlp_share.unwrap_or(1.0)))?;
     }
     let (app, listener) = prepare(settings, database, secrets).await?;
     let admin = admin(settings, &app)?;
     let stop = announce(&listener, &options)?;
-    tokio::select! {
+    let served = tokio::select! {
         served = serve(&app, listener, options, stop) => served,
         never = admin => match never {},
+    };
+    if served.is_ok() {
+        app.leave_in_order().await;
     }
+    served
 }
 
 /// Serves metrics where that is asked for.

@@ -118,7 +118,8 @@ impl Gathered {
         // Nobody is left to be told that it cannot be written.
         let _ = to.write_all(lines);
         if dropped > 0 {
-            let _ = writeln!(to, "{dropped} lines of the log were dropped, for standard error was not read");
+            let told = format!("{dropped} lines of the log were dropped, for standard error was not read");
+            let _ = writeln!(to, "{}", super::bare_line("WARN", &told));
         }
         let _ = to.flush();
         self.lock().writing = None;

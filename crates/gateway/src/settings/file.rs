@@ -27,7 +27,8 @@ impl fmt::Display for Problem {
 
 /// What can be understood of a file, and what is wrong with the rest.
 pub(super) fn read(text: &str) -> (Settings, Vec<Problem>) {
-    let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+    let ends: Vec<_> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line = |at: usize| ends.partition_point(|end| *end < at) + 1;
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<_> = errors
         .iter()
@@ -36,15 +37,16 @@ pub(super) fn read(text: &str) -> (Settings, Vec<Problem>) {
             what: format!("cannot be read as TOML ({}); a setting is written as name = value, text in quotes", error.message()),
         })
         .collect();
-    if !problems.is_empty() {
-        return (Settings::default(), problems);
-    }
+    let broken: Vec<_> = problems.iter().map(|problem| problem.line).collect();
     let known = reference::all();
     let mut settings = Settings::default();
     for (name, value) in table.get_ref() {
         let (at, name) = (line(name.span().start), name.get_ref().as_ref());
+        if broken.contains(&at) {
+            continue;
+        }
         let Some(setting) = known.iter().find(|setting| setting.name == name) else {
-            problems.push(Problem { line: at, what: format!("there is no setting {name}{}", meant(name, &known)) });
+            problems.push(Problem { line: at, what: format!("there is no setting {}{}", name.escape_debug(), meant(name, &known)) });
             continue;
         };
         let value = text.get(value.span()).unwrap_or_default();

@@ -38,7 +38,7 @@ impl Setting {
 
     /// Whether its value is not to be shown.
     pub fn is_secret(&self) -> bool {
-        matches!(self.value.as_str(), "SECRET" | "URL")
+        matches!(self.value.as_str(), "SECRET" | "URL" | "ADDRESS")
     }
 
     /// What its value has to be in the file, in plain words.

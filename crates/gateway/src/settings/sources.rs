@@ -85,13 +85,27 @@ impl Settings {
     /// When the file cannot be read.
     pub fn read_file(self) -> Result<(PathBuf, Self, Vec<Problem>), Failure> {
         let path = self.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let text = match std::fs::read(&path) {
+            // What is no text is a mistake on its line, like any other.
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && self.config.is_none() => return Ok((path, self, Vec::new())),
             Err(error) => return Err(Failure::because(format!("the settings file {} cannot be read", path.display()), &error)),
         };
         let (of_file, problems) = file::read(&text);
-        Ok((path, self.or(of_file), problems))
+        let mut settings = self.or(of_file);
+        // Of a secret and the file that holds it, one is in effect.
+        for secret in ["database-url", "token-secret", "previous-token-secret"] {
+            let file = format!("{secret}-file");
+            let hidden = |hides: &str, given: &str| {
+                let place = |name: &str| settings.given.get(name).map(|given| given.place);
+                place(hides).is_some_and(|place| place != Place::File) && place(given) == Some(Place::File)
+            };
+            let hidden: Vec<_> =
+                [(secret, file.as_str()), (&file, secret)].into_iter().filter(|(hides, given)| hidden(hides, given)).collect();
+            let hidden: Vec<_> = hidden.into_iter().map(|(_, given)| given.to_owned()).collect();
+            settings.given.retain(|name, _| !hidden.contains(name));
+        }
+        Ok((path, settings, problems))
     }
 
     /// These, and what `file` says beside them.

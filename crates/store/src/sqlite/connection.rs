@@ -18,7 +18,8 @@ pub(crate) fn open(file: &Path, busy_timeout: Duration, settings: &[(&str, i64)]
     let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(busy_timeout)?;
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |found| found.get(0))?;
-    for (name, value) in [("synchronous", FULL), ("foreign_keys", 1)].iter().chain(settings) {
+    // The engine writes the log back by itself where it is long, and tells nobody when that fails.
+    for (name, value) in [("synchronous", FULL), ("foreign_keys", 1), ("wal_autocheckpoint", 0)].iter().chain(settings) {
         connection.pragma_update(None, name, value)?;
     }
     let synchronous: i64 = connection.pragma_query_value(None, "synchronous", |found| found.get(0))?;

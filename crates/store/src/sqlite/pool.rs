@@ -30,6 +30,8 @@ pub(crate) async fn pool(path: &Path, connections: u32, busy_timeout: Duration) 
             .foreign_keys(true)
             .busy_timeout(busy_timeout)
             .pragma("secure_delete", "ON")
+            // The engine would write the log back by itself, and tell nobody when that fails.
+            .pragma("wal_autocheckpoint", "0")
     });
     // After a COMMIT that failed, the engine has rolled back and the driver does not know: its next "transaction" would be a
     // savepoint inside one that never commits. Such a connection is thrown away, and so is one whose pool is in doubt.

@@ -27,10 +27,10 @@ macro_rules! insert_row {
 
 /// Pages of the log after which somebody beside the writer is told to write them back into the database. Few: commits that come meanwhile
 /// wait for the disk to take them; see docs/adr/0014.
-const PAGES_TO_WRITE_BACK: u32 = 250;
+pub(crate) const PAGES_TO_WRITE_BACK: u32 = 250;
 /// The pages of the log after which a commit does it itself: writers never paused for long enough that the log could begin anew. Little is
 /// left by then.
-const MAX_LOG_PAGES: i64 = 4_000;
+const MAX_LOG_PAGES: u32 = 4_000;
 
 const INSERT: &str = concat!(insert_row!(), "ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL DO NOTHING");
 const REFRESH: &str = "UPDATE session SET received_last = max(received_last, ?3)
@@ -95,7 +95,7 @@ impl FileWriter {
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
-        let connection = open(&self.file, SQLITE_BUSY_TIMEOUT, &[("secure_delete", 1), ("wal_autocheckpoint", MAX_LOG_PAGES)])?;
+        let connection = open(&self.file, SQLITE_BUSY_TIMEOUT, &[("secure_delete", 1)])?;
         // The log is there once something was read.
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
         self.memory.reopened();
@@ -104,14 +104,9 @@ impl FileWriter {
 
     /// Writes the log back into the database, after which it begins anew: on a full disk that is the room there is.
     fn empty_log(&mut self) {
-        let emptied = self.connect().and_then(|connection| {
-            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-            Ok(connection)
-        });
-        match emptied.map_err(of_file_statement) {
-            Ok(connection) => self.connection = Some(connection),
-            Err(error) if is_failed_sync(&error) => drop(self.sync_failed.send_replace(true)),
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be written back"),
+        if let Ok(connection) = self.connect() {
+            self.end_log(&connection);
+            self.connection = Some(connection);
         }
     }
 
@@ -132,11 +127,26 @@ impl FileWriter {
         let results = write_all(&connection, rows)?;
         connection.execute_batch("COMMIT").map_err(of_file_commit)?;
         self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| Some(change(row, result.as_ref().ok()?))));
-        if self.memory.pages_to_write_back() >= PAGES_TO_WRITE_BACK {
+        let log = self.memory.log();
+        if log.pages >= MAX_LOG_PAGES {
+            self.end_log(&connection);
+        } else if log.to_write_back >= PAGES_TO_WRITE_BACK {
             self.log_is_long.notify_one();
         }
         self.connection = Some(connection);
         Ok(results)
+    }
+
+    /// Writes the rest of the log back, so that the next commit begins it anew. Nobody else writes meanwhile. What was committed stays so,
+    /// but a flush that fails is noticed: the engine would do this by itself, and keep that to itself.
+    fn end_log(&self, connection: &Connection) {
+        let written = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(of_file_statement);
+        if let Err(error) = written {
+            if is_failed_sync(&error) {
+                self.sync_failed.send_replace(true);
+            }
+            tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be written back");
+        }
     }
 }
 

@@ -16,8 +16,9 @@ const SCARCE_MB: u64 = 200;
 const LITTLE_MB: u64 = 2_000;
 /// Files besides connections.
 const OTHER_FILES: u64 = 256;
-/// Anybody but the owner.
-const OTHERS: u32 = 0o077;
+const ANYBODY_ELSE: u32 = 0o077;
+/// Container engines hand secrets over to a group.
+const STRANGERS: u32 = 0o007;
 
 /// Whether something in a folder can be made and changed.
 pub(super) fn may_write(folder: &Path) -> bool {
@@ -46,7 +47,7 @@ pub(super) fn of_permissions(file: &Path) -> Vec<Finding> {
     };
     let mut findings: Vec<_> = ["", "-wal", "-shm", ".token-secret"]
         .into_iter()
-        .filter_map(|end| of_private(CHECK, &with(end), "it holds phone numbers and transcripts, or what signs tokens"))
+        .filter_map(|end| of_private(CHECK, &with(end), ANYBODY_ELSE, "it holds phone numbers and transcripts, or what signs tokens"))
         .collect();
     if file.exists() && access(file, Access::READ_OK | Access::WRITE_OK).is_err() {
         let advice = "give it to the user that the gateway runs as, and run doctor as that user";
@@ -60,14 +61,14 @@ pub(super) fn of_permissions(file: &Path) -> Vec<Finding> {
 
 pub(super) fn of_secret_files(settings: &Settings) -> Vec<Finding> {
     let files = [&settings.database_url_file, &settings.token_secret_file, &settings.previous_token_secret_file, &settings.tls_key];
-    files.into_iter().flatten().filter_map(|file| of_private("permissions", file, "it holds a secret")).collect()
+    files.into_iter().flatten().filter_map(|file| of_private("permissions", file, STRANGERS, "it holds a secret")).collect()
 }
 
-/// Says where others may read a file that is not for them. A group may be meant to: container engines hand secrets over that way.
-fn of_private(check: &'static str, file: &Path, why: &str) -> Option<Finding> {
-    let mode = std::fs::metadata(file).ok().as_ref().map(Metadata::mode)? & 0o777;
+/// Says where others may use a file that is not for them.
+fn of_private(check: &'static str, file: &Path, others: u32, why: &str) -> Option<Finding> {
+    let mode = std::fs::metadata(file).ok().filter(Metadata::is_file).as_ref().map(Metadata::mode)? & 0o777;
     let what = format!("{} has mode {mode:o}, and {why}", file.display());
-    (mode & OTHERS & 0o007 != 0).then(|| Finding::note(check, what, format!("chmod 600 {}", file.display())))
+    (mode & others != 0).then(|| Finding::note(check, what, format!("chmod 600 {}", file.display())))
 }
 
 pub(super) fn of_open_files(settings: &Settings) -> Finding {

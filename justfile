@@ -13,7 +13,7 @@ default:
 ci: fmt-check lint build deny test openapi-check openapi-compatible schema-fuzz newcomer doc-check
 
 # What takes too long for every change: all generated clients, packages, the speed and its ratios, long faults; by hand, before a release
-ci-long: ci instructions bench-short clients package packages-check package-try faults-long
+ci-long: ci instructions bench-short clients package packages-check faults-long
 
 # A first opinion in under a minute: format, lints, unit tests
 check: fmt-check lint

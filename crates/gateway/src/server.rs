@@ -33,7 +33,7 @@ use crate::app::App;
 pub use activity::Patience;
 use connection::Front;
 use places::Places;
-pub use tls::Tls;
+pub use tls::{Tls, heed_hangup};
 
 /// How many connections there may be unless it is set.
 pub const DEFAULT_MAX_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");

@@ -113,6 +113,10 @@ async fn a_supervisor_is_told_when_it_serves_that_it_lives_and_when_it_stops() {
     for _ in 0..3 {
         assert_eq!(hear().await, "WATCHDOG=1");
     }
+    served.signal("HUP");
+    for _ in 0..2 {
+        assert_eq!(hear().await, "WATCHDOG=1", "a reload without a certificate ends nothing");
+    }
     served.signal("TERM");
     let mut word = hear().await;
     while word == "WATCHDOG=1" {

@@ -73,9 +73,7 @@ pub(super) async fn prepare(settings: &Settings, database: Database, secrets: To
 /// line may ask for that at once.
 pub(super) fn announce(listener: &TcpListener, options: &Options) -> Result<impl Future<Output = ()> + Send + 'static, Failure> {
     let stop = server::asked_to_stop().map_err(|error| Failure::because("SIGTERM cannot be heard", &error))?;
-    if let Some(tls) = options.tls.clone() {
-        tokio::spawn(tls.reload_on_hangup().map_err(|error| Failure::because("SIGHUP cannot be heard", &error))?);
-    }
+    tokio::spawn(server::heed_hangup(options.tls.clone()).map_err(|error| Failure::because("SIGHUP cannot be heard", &error))?);
     output::line(&format!("listening on {}", base(listener, options)?))?;
     supervisor::ready();
     Ok(async move {

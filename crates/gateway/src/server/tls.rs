@@ -42,23 +42,27 @@ impl Tls {
         }
     }
 
-    /// Reads them again whenever SIGHUP comes, from now on; the future never completes.
-    ///
-    /// # Errors
-    /// When the signal cannot be heard.
-    pub fn reload_on_hangup(self) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        Ok(async move {
-            while hangup.recv().await.is_some() {
-                self.reload();
-            }
-        })
-    }
-
     /// Begins TLS with the certificate of now.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
     }
+}
+
+/// Reads certificate and key again whenever SIGHUP comes, from now on; without any, the signal does nothing, and does not end the process
+/// either. The future never completes.
+///
+/// # Errors
+/// When the signal cannot be heard.
+pub fn heed_hangup(tls: Option<Tls>) -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while hangup.recv().await.is_some() {
+            match &tls {
+                Some(tls) => tls.reload(),
+                None => tracing::info!("there is no certificate to be read again"),
+            }
+        }
+    })
 }
 
 fn read(certificate: &Path, key: &Path) -> Result<ServerConfig, Failure> {

@@ -160,6 +160,16 @@ impl TestDatabase {
         Held(transaction)
     }
 
+    /// Reads, and goes on seeing what there was, until it is let go: nothing later can be written back into a file's database meanwhile.
+    ///
+    /// # Panics
+    /// When the engine does not do it.
+    pub async fn hold_reading(&self) -> Held {
+        let transaction = self.beside().await.begin().await.expect("a transaction begins");
+        transaction.execute_unprepared("SELECT COUNT(*) FROM session").await.expect("sessions can be read");
+        Held(transaction)
+    }
+
     /// Keeps every instance from changing one session, on PostgreSQL, until it is let go.
     ///
     /// # Panics

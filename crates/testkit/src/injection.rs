@@ -18,9 +18,28 @@ impl Injection {
     /// # Panics
     /// When there is no `strace`, or it may not do this.
     pub fn into(process: u32, fault: &str, log: &Path) -> Self {
-        let (calls, _) = fault.split_once(':').expect("a fault names its calls first");
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-y", "-e", &format!("trace={calls},pwrite64"), "-e", &format!("inject={fault}")]);
+        strace.arg("-f");
+        Self::by(strace, process, fault, log)
+    }
+
+    /// The same for the calls of one thread, which has this name, about one file.
+    ///
+    /// # Panics
+    /// As [`Injection::into`], and when there is no such thread.
+    pub fn into_thread(process: u32, thread: &str, file: &Path, fault: &str, log: &Path) -> Self {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives").map_while(Result::ok);
+        let named = tasks.filter(|task| std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == thread));
+        let ids: Vec<u32> = named.filter_map(|task| task.file_name().to_string_lossy().parse().ok()).collect();
+        let [id] = ids[..] else { unreachable!("there is not one thread {thread}: {ids:?}") };
+        let mut strace = Command::new("strace");
+        strace.arg("-P").arg(file);
+        Self::by(strace, id, fault, log)
+    }
+
+    fn by(mut strace: Command, process: u32, fault: &str, log: &Path) -> Self {
+        let (calls, _) = fault.split_once(':').expect("a fault names its calls first");
+        strace.args(["-y", "-e", &format!("trace={calls},pwrite64"), "-e", &format!("inject={fault}")]);
         strace.args(["-p", &process.to_string()]).arg("-o").arg(log).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut tracer = strace.spawn().expect("strace is needed; scripts/test installs it");
         let said = BufReader::new(tracer.stderr.take().expect("standard error is a pipe")).lines();

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use calldata_testkit::engine::{Engine, TestDatabase};
 use calldata_testkit::injection::{self, Injection};
 use calldata_testkit::integrity;
 use calldata_testkit::load::{Credentials, Load, Verdict};
-use calldata_testkit::program::{Ended, Place, Served};
+use calldata_testkit::program::{Ended, Place, Served, eventually};
 
 use super::{BOTS, PATIENCE, alone, ready, times};
+
+/// A log that a commit has to end.
+const LONG_LOG_BYTES: u64 = 4_200 * 4_120;
 
 /// Acknowledgements after a fault that prove that the gateway goes on.
 const GOES_ON: usize = 20;
@@ -33,6 +37,41 @@ fn a_failed_sync_loses_nothing() {
         let (fates, verdict) = under(&faults).await;
         assert!(fates.ended > fates.went_on, "a failed sync stops the process: {fates}");
         println!("EIO on the n-th sync: {fates}; {verdict}");
+    });
+}
+
+/// The engine would keep this to itself, and begin the log anew over the only good copy.
+#[test]
+fn a_failed_sync_of_the_database_ends_the_process_whoever_writes_the_log_back() {
+    alone(async {
+        let database = TestDatabase::new(Engine::Sqlite).await;
+        let place = Place::with_database(&database);
+        let credentials = Credentials::make(&place, "c");
+        let (mut served, _) = ready(&place).await;
+        let mut load = Load::start("long log", served.address, &credentials, BOTS);
+        let log = database.file().expect("it is a file").with_extension("db-wal");
+        let reader = database.hold_reading().await;
+        // Nobody can end this log, so that the commit after it has to.
+        eventually("the log is long", PATIENCE, async || std::fs::metadata(&log).is_ok_and(|log| log.len() > LONG_LOG_BYTES)).await;
+        let file = database.file().expect("it is a file");
+        let injection = Injection::into_thread(served.id(), "group-commit", file, "fdatasync,fsync:error=EIO:when=1", &place.path("calls"));
+        reader.let_go().await;
+        let mut ended = None;
+        let began = std::time::Instant::now();
+        while ended.is_none() {
+            assert!(began.elapsed() < PATIENCE, "it goes on: {:?}", injection.failed());
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            ended = served.ended();
+        }
+        let ended = ended.unwrap();
+        assert!(ended.status == Some(1) && ended.err.contains("failed to make data durable"), "{}", ended.err);
+        assert!(injection.failed()[0].contains("calldata.db>"), "{:?}", injection.failed());
+        drop(injection);
+        load.stop().await;
+        let (served, _) = ready(&place).await;
+        load.repeat_unknown(served.address).await;
+        load.verify(served.address).await.assert_kept();
+        served.kill();
     });
 }
 

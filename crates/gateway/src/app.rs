@@ -27,7 +27,7 @@ const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 const LAST_WRITE_BACK: Duration = Duration::from_secs(2);
 
 /// Instances that share a server must agree on the time: what one of them stores, the other may not take for older than it is.
-const MAX_CLOCK_DIFFERENCE_MS: i64 = 1_000;
+pub(crate) const MAX_CLOCK_DIFFERENCE_MS: i64 = 1_000;
 
 /// Everything that serves requests.
 pub struct App {

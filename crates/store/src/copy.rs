@@ -89,7 +89,7 @@ impl Database {
             }
         }
         target.note_copied().await?;
-        let (source, target) = (self.contents_of_all().await?, target.contents_of_all().await?);
+        let (source, target) = (self.all_contents().await?, target.all_contents().await?);
         if source == target && source.sessions == copied { Ok(source) } else { Err(CopyError::Differs) }
     }
 
@@ -128,10 +128,7 @@ impl Database {
     }
 
     /// What there is, as of one moment.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn contents_of_all(&self) -> Result<Contents, CopyError> {
+    async fn all_contents(&self) -> Result<Contents, CopyError> {
         let moment = begin_snapshot(self.keeper()).await?;
         let mut digest = Sha256::new();
         let tenants = tenant::Entity::find().order_by_asc(tenant::Column::Id).all(&moment).await?;

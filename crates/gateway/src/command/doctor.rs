@@ -11,13 +11,12 @@ use calldata_store::{Database, FileState, Url};
 use serde::Serialize;
 
 use super::{clock, config, healthcheck, open_as_it_is};
+use crate::app::MAX_CLOCK_DIFFERENCE_MS;
 use crate::cli::Json;
 use crate::settings::Settings;
 use crate::{Failure, output, server};
 
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Sessions are dated by this machine's clock, and so is their expiry.
-const MAX_CLOCK_DIFFERENCE_MS: i64 = 1_000;
 /// 2026-01-01: before this program was written.
 const LONG_AGO_MS: i64 = 1_767_225_600_000;
 

@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::lines::write_time;
+use super::lines::{since_epoch, write_time};
 
 /// One object a line: `time`, `level`, `request_id` where there is one, `target`, `message`, and the fields of the event.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +23,8 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let normalised = event.normalized_metadata();
         let metadata = normalised.as_ref().unwrap_or_else(|| event.metadata());
-        #[expect(clippy::disallowed_methods, reason = "when something happened on this machine, whatever the tests' clock says")]
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         writer.write_str("{\"time\":\"")?;
-        write_time(&mut writer, since_epoch)?;
+        write_time(&mut writer, since_epoch())?;
         write!(writer, "\",\"level\":\"{}\"", metadata.level())?;
         calldata_http::with_request_id(|id| match id {
             Some(id) => write!(writer, ",\"request_id\":{}", Quoted(id)),

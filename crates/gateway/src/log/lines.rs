@@ -34,9 +34,7 @@ where
         // What libraries log another way says only there where it comes from.
         let normalised = event.normalized_metadata();
         let metadata = normalised.as_ref().unwrap_or_else(|| event.metadata());
-        #[expect(clippy::disallowed_methods, reason = "when something happened on this machine, whatever the tests' clock says")]
-        let since_epoch = std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        write_time(&mut writer, since_epoch)?;
+        write_time(&mut writer, since_epoch())?;
         let level = metadata.level().as_str();
         writer.write_str("      ".get(level.len()..).unwrap_or_default())?;
         writer.write_str(level)?;
@@ -67,6 +65,12 @@ where
         context.format_fields(writer.by_ref(), event)?;
         writer.write_char('\n')
     }
+}
+
+/// When something happens on this machine, whatever the tests' clock says.
+pub(super) fn since_epoch() -> Duration {
+    #[expect(clippy::disallowed_methods, reason = "the log tells the time of the machine")]
+    std::time::SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// `2024-02-27T12:16:23.926123Z`

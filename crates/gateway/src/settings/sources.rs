@@ -96,14 +96,12 @@ impl Settings {
         // Of a secret and the file that holds it, one is in effect.
         for secret in ["database-url", "token-secret", "previous-token-secret"] {
             let file = format!("{secret}-file");
-            let hidden = |hides: &str, given: &str| {
+            for (above, below) in [(secret, file.as_str()), (&file, secret)] {
                 let place = |name: &str| settings.given.get(name).map(|given| given.place);
-                place(hides).is_some_and(|place| place != Place::File) && place(given) == Some(Place::File)
-            };
-            let hidden: Vec<_> =
-                [(secret, file.as_str()), (&file, secret)].into_iter().filter(|(hides, given)| hidden(hides, given)).collect();
-            let hidden: Vec<_> = hidden.into_iter().map(|(_, given)| given.to_owned()).collect();
-            settings.given.retain(|name, _| !hidden.contains(name));
+                if place(above).is_some_and(|place| place != Place::File) && place(below) == Some(Place::File) {
+                    settings.given.remove(below);
+                }
+            }
         }
         Ok((path, settings, problems))
     }

@@ -1,5 +1,7 @@
 //! The ports: what the domain asks of a store. One method is one transaction; none crosses the port.
 
+mod outbox;
+
 use std::error::Error;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use crate::access::Scope;
 use crate::key::AccessKey;
 use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Details, KeyId, Session, SessionId, Tenant, TenantId, Timestamp};
+
+pub use outbox::Outbox;
 
 /// Why a store could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,8 @@ mod m20261120_000001_directory;
 mod m20261120_000002_session;
 mod m20261121_000001_session_by_receipt;
 mod m20261121_000002_last_receipt;
+mod m20261122_000001_catalog;
+mod m20261122_000002_event;
 
 /// All changes in their order.
 #[derive(Debug)]
@@ -23,17 +25,19 @@ impl MigratorTrait for Migrations {
             Box::new(m20261120_000002_session::Change),
             Box::new(m20261121_000001_session_by_receipt::Change),
             Box::new(m20261121_000002_last_receipt::Change),
+            Box::new(m20261122_000001_catalog::Change),
+            Box::new(m20261122_000002_event::Change),
         ]
     }
 }
 
-/// Runs statements in which `{text}` and `{bytes}` stand for what the engine calls them. Texts are compared byte by byte on both
-/// engines, so that order and equality do not depend on a locale.
+/// Runs statements in which `{text}` and `{bytes}` stand for what the engine calls them, and `{rowless}` for a table that is kept in the
+/// order of its key. Texts are compared byte by byte on both engines, so that order and equality do not depend on a locale.
 async fn run(manager: &SchemaManager<'_>, statements: &str) -> Result<(), DbErr> {
-    let (text, bytes) = match manager.get_database_backend() {
-        DbBackend::Postgres => ("TEXT COLLATE \"C\"", "BYTEA"),
-        _ => ("TEXT", "BLOB"),
+    let (text, bytes, rowless) = match manager.get_database_backend() {
+        DbBackend::Postgres => ("TEXT COLLATE \"C\"", "BYTEA", ""),
+        _ => ("TEXT", "BLOB", " WITHOUT ROWID"),
     };
-    let statements = statements.replace("{text}", text).replace("{bytes}", bytes);
+    let statements = statements.replace("{text}", text).replace("{bytes}", bytes).replace("{rowless}", rowless);
     manager.get_connection().execute_unprepared(&statements).await.map(drop)
 }

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod arrivals;
 pub mod caller;
+pub mod catalog;
 pub mod clock;
 pub mod country;
 pub mod directory;

@@ -1,5 +1,6 @@
 //! The ports: what the domain asks of a store. One method is one transaction; none crosses the port.
 
+mod catalog;
 mod outbox;
 
 use std::error::Error;
@@ -12,6 +13,7 @@ use crate::key::AccessKey;
 use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Details, KeyId, Session, SessionId, Tenant, TenantId, Timestamp};
 
+pub use catalog::{Amend, Amended, Catalog, Creation, Once};
 pub use outbox::Outbox;
 
 /// Why a store could not do what it was asked to.
@@ -52,6 +54,8 @@ pub struct Write {
     pub details: Details,
     /// Which earlier session stands for it.
     pub same: Same,
+    /// When it is told to those who follow along; `None` for what they are not told of.
+    pub told_at: Option<Timestamp>,
 }
 
 /// Which earlier session, if any, a write is about.
@@ -62,6 +66,8 @@ pub enum Same {
     Digest(ReplayDigest),
     /// The one with the same identifier: it is replaced and keeps its first receipt (OIF-R2).
     Id,
+    /// None: where there is one with the same identifier, this one is refused as [`StoreError::Taken`].
+    None,
 }
 
 /// What became of a write.
@@ -136,7 +142,7 @@ pub struct Awaited {
 
 /// Where sessions are kept.
 #[async_trait]
-pub trait SessionStore: Send + Sync + 'static {
+pub trait SessionStore: Catalog + Outbox {
     /// Stores sessions in one transaction, durably before it returns; the results are in the order of the writes, and a write that
     /// fails by itself fails alone. Two writes of the same session are one, whichever instance or batch they are in.
     async fn write(&self, batch: Vec<Write>) -> Vec<Result<Written, StoreError>>;

@@ -1,5 +1,7 @@
 //! What the gateway does with sessions, with its clock and its rules.
 
+mod catalog;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,11 +71,11 @@ impl Sessions {
         write.await.unwrap_or_else(|| Err(StoreError::Failed("the store gave no result for a write".into())))
     }
 
-    /// Stores sessions that bring their history along; one with a known identifier replaces the earlier one (OIF-R2).
-    /// The results are in the order of the sessions.
+    /// Stores sessions that bring their history along; one with a known identifier replaces the earlier one (OIF-R2). Nobody is told of
+    /// them: what is loaded has happened long ago. The results are in the order of the sessions.
     pub async fn import(&self, tenant: &Tenant, sessions: Vec<NewSession>) -> Vec<Result<Written, StoreError>> {
-        let writes = sessions.into_iter().map(|new| self.prepare(tenant, new, Same::Id)).collect();
-        self.write(writes).await
+        let quietly = |new| Write { told_at: None, ..self.prepare(tenant, new, Same::Id) };
+        self.write(sessions.into_iter().map(quietly).collect()).await
     }
 
     fn prepare(&self, tenant: &Tenant, new: NewSession, same: Same) -> Write {
@@ -81,7 +83,7 @@ impl Sessions {
         let NewSession { id, received, details } = new;
         let (received_first, received_last) = received.map_or((now, now), |(first, last)| (first.min(now), last.min(now)));
         let id = id.unwrap_or_else(|| self.ids.next(now));
-        Write { scope: tenant.scope(now), id, received_first, received_last, details, same }
+        Write { scope: tenant.scope(now), id, received_first, received_last, details, same, told_at: Some(now) }
     }
 
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {

@@ -34,9 +34,14 @@ impl Session {
         now.since(self.received_last)
     }
 
+    /// What the caller wanted: as told, else at the end.
+    pub fn intent(&self) -> Option<&str> {
+        self.details.intent()
+    }
+
     /// What the caller wanted at the end: the intention of the last turn, when it has one.
     pub fn last_turn_intent(&self) -> Option<&str> {
-        self.details.turns.last().map(|turn| turn.intent.as_str()).filter(|intent| !intent.is_empty())
+        self.details.last_turn_intent()
     }
 }
 
@@ -121,6 +126,15 @@ impl Details {
             answers: Vec::new(),
             source,
         }
+    }
+
+    /// See [`Session::intent`].
+    pub fn intent(&self) -> Option<&str> {
+        self.intent.as_deref().or_else(|| self.last_turn_intent())
+    }
+
+    fn last_turn_intent(&self) -> Option<&str> {
+        self.turns.last().map(|turn| turn.intent.as_str()).filter(|intent| !intent.is_empty())
     }
 }
 

@@ -2,5 +2,6 @@
 
 pub(crate) mod access_key;
 pub(crate) mod directory;
+pub(crate) mod request_name;
 pub(crate) mod session;
 pub(crate) mod tenant;

@@ -9,6 +9,8 @@
 //!
 //! To add a column: a migration, the field in `entity`, and the compiler leads through `row`.
 
+mod catalog;
+mod catalog_writes;
 mod connection;
 mod copy;
 mod database;
@@ -21,6 +23,7 @@ mod fair_queue;
 mod group_commit;
 mod memory;
 mod migration;
+mod outbox;
 mod pools;
 mod postgres;
 mod read_turns;

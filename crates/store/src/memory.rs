@@ -9,6 +9,7 @@ mod packed;
 mod sessions;
 mod totals;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::mem::ManuallyDrop;
@@ -49,7 +50,9 @@ pub(crate) struct Log {
 /// What became of sessions.
 pub(crate) enum Change<'r> {
     /// This one is new.
-    Created(&'r Model),
+    Created(Cow<'r, Model>),
+    /// This one is no longer as it was, but of the same call and caller, with the same start and first receipt; it was received just now.
+    Amended(Cow<'r, Model>),
     /// The one of that id, of the call and caller of this one, was received again when this one was.
     Refreshed(&'r Model, &'r str),
     /// Those that were first received at this moment or before are gone, as far as they had expired.
@@ -184,9 +187,10 @@ impl Memory {
         for change in changes {
             match change {
                 Change::Created(row) => {
-                    state.sessions.keep(self.key(row), row, now);
-                    state.totals.created(self.key_of_caller(row.tenant_id, &row.caller_key), row);
+                    state.sessions.keep(self.key(&row), &row, now);
+                    state.totals.created(self.key_of_caller(row.tenant_id, &row.caller_key), &row);
                 }
+                Change::Amended(row) => state.sessions.keep(self.key(&row), &row, now),
                 // Neither its start nor its first receipt changes.
                 Change::Refreshed(row, id) => state.sessions.refresh(self.key(row), row, id),
                 Change::Deleted(until) if state.sessions.are_younger_than(until) => state.totals.deleted(until),

@@ -14,7 +14,8 @@ use crate::search_key::search_key;
 
 /// The row of a write.
 pub(crate) fn of_write(write: Write) -> Model {
-    let Write { scope, id, received_first, received_last, details, same } = write;
+    let Write { scope, id, received_first, received_last, details, same, told_at: _ } = write;
+    let intent_key = details.intent().map(search_key);
     let Details {
         call_id,
         caller,
@@ -46,14 +47,14 @@ pub(crate) fn of_write(write: Write) -> Model {
         country_code: country_code.map(|text| text.as_str().to_owned()),
         cti_call_key: cti_call_id.as_deref().map(search_key),
         conversation_key: conversation.as_ref().map(|text| search_key(&text.display())),
-        intent_key: intent.as_deref().map(search_key),
+        intent_key,
         received_first: received_first.epoch_ms(),
         received_last: received_last.epoch_ms(),
         started_at: started_at.unwrap_or(received_first).epoch_ms(),
         source: source_number(source),
         replay_digest: match same {
             Same::Digest(digest) => Some(digest.as_bytes().to_vec()),
-            Same::Id => None,
+            Same::Id | Same::None => None,
         },
         content: content.map(|text| text.as_str().to_owned()),
         conversation: conversation.map(|text| text.as_str().to_owned()),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use calldata_core::port::{Same, Write, Written};
 use calldata_core::replay::{self, ReplayDigest};
-use calldata_core::{CallerKey, Scope, SessionId, StoreError, TenantId, Timestamp};
+use calldata_core::{CallerKey, EventKind, Scope, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iden, IntoActiveModel, Iterable, QueryFilter, QuerySelect,
@@ -14,6 +14,7 @@ use sea_orm::{
 use crate::entity::session::{Column, Entity, Model};
 use crate::error::{Unreadable, of_statement};
 use crate::memory::Change;
+use crate::outbox::{Told, tell};
 use crate::postgres::WriteLine;
 use crate::row;
 use crate::transact::{Work, Writer};
@@ -29,6 +30,8 @@ const SAVEPOINTS: usize = 64;
 pub(crate) enum Identity {
     Digest(TenantId, [u8; 16]),
     Id(TenantId, SessionId),
+    /// None may have this identifier.
+    New(TenantId, SessionId),
 }
 
 /// A write, ready to be stored.
@@ -38,6 +41,8 @@ pub(crate) struct Row {
     pub(crate) id: SessionId,
     pub(crate) scope: Scope,
     pub(crate) start_told: bool,
+    /// In epoch milliseconds; `None` where nobody is told.
+    pub(crate) told_at: Option<i64>,
     pub(crate) model: Model,
 }
 
@@ -47,9 +52,11 @@ impl From<Write> for Row {
         let identity = match write.same {
             Same::Digest(digest) => Identity::Digest(tenant, *ReplayDigest::as_bytes(&digest)),
             Same::Id => Identity::Id(tenant, write.id.clone()),
+            Same::None => Identity::New(tenant, write.id.clone()),
         };
         let (id, scope, start_told) = (write.id.clone(), write.scope, write.details.started_at.is_some());
-        Self { identity, id, scope, start_told, model: row::of_write(write) }
+        let told_at = write.told_at.map(Timestamp::epoch_ms);
+        Self { identity, id, scope, start_told, told_at, model: row::of_write(write) }
     }
 }
 
@@ -78,7 +85,7 @@ pub(crate) async fn write(writer: &Writer, rows: Vec<Row>) -> Vec<Result<Written
     // Sorted, so that two instances that write the same sessions lock them in one order.
     let mut folded = BTreeMap::new();
     for row in rows {
-        let keeps_first = matches!(row.identity, Identity::Digest(..));
+        let keeps_first = matches!(row.identity, Identity::Digest(..) | Identity::New(..));
         if !(keeps_first && folded.contains_key(&row.identity)) {
             folded.insert(row.identity.clone(), row);
         }
@@ -175,12 +182,21 @@ fn answers(identities: Vec<Identity>, outcomes: &Outcomes) -> Vec<Result<Written
         .into_iter()
         .map(|identity| match outcomes.get(&identity) {
             // The second of two writes of one session finds the first one there.
-            Some(Ok(Written::Created(id))) if !answered.insert(identity) => Ok(Written::Updated(id.clone())),
+            Some(Ok(Written::Created(id))) if !answered.insert(identity.clone()) => match identity {
+                Identity::New(..) => Err(taken()),
+                Identity::Digest(..) | Identity::Id(..) => Ok(Written::Updated(id.clone())),
+            },
             Some(Ok(written)) => Ok(written.clone()),
             Some(Err(error)) => Err(shared(error)),
+            None if matches!(identity, Identity::New(..)) => Err(taken()),
             None => Err(StoreError::Failed("a write was neither stored nor refused".into())),
         })
         .collect()
+}
+
+/// Another session has that identifier.
+pub(crate) fn taken() -> StoreError {
+    StoreError::Taken("the identifier")
 }
 
 /// The same error for another write that it befell.
@@ -197,7 +213,8 @@ pub(crate) fn shared(error: &StoreError) -> StoreError {
 }
 
 async fn write_together(transaction: &DatabaseTransaction, rows: &[&Row]) -> Result<HashMap<Identity, Written>, StoreError> {
-    let (by_digest, by_id): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
+    let (by_digest, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
+    let (by_id, new): (Vec<&Row>, Vec<&Row>) = others.into_iter().partition(|row| matches!(row.identity, Identity::Id(..)));
     let mut written = HashMap::new();
     for chunk in by_digest.chunks(ROWS_PER_STATEMENT) {
         insert_or_refresh(transaction, chunk, &mut written).await?;
@@ -205,7 +222,45 @@ async fn write_together(transaction: &DatabaseTransaction, rows: &[&Row]) -> Res
     for chunk in by_id.chunks(ROWS_PER_STATEMENT) {
         insert_or_replace(transaction, chunk, &mut written).await?;
     }
+    for chunk in new.chunks(ROWS_PER_STATEMENT) {
+        insert_new(transaction, chunk, &mut written).await?;
+    }
+    tell(transaction, rows.iter().filter_map(|row| told(row, written.get(&row.identity)?))).await?;
     Ok(written)
+}
+
+fn told(row: &Row, written: &Written) -> Option<Told> {
+    let at = row.told_at?;
+    let (kind, session) = match written {
+        Written::Created(id) => (EventKind::Created, id.clone()),
+        Written::Updated(id) => (EventKind::Updated, id.clone()),
+    };
+    Some(Told { tenant: row.scope.tenant(), kind, session, at })
+}
+
+/// A row that has the identifier of a live session is not stored, and not among what is written.
+pub(crate) async fn insert_new(
+    transaction: &DatabaseTransaction,
+    rows: &[&Row],
+    written: &mut HashMap<Identity, Written>,
+) -> Result<(), StoreError> {
+    let mut by_scope: BTreeMap<TenantId, (Scope, Vec<&Row>)> = BTreeMap::new();
+    for row in rows {
+        by_scope.entry(row.scope.tenant()).or_insert_with(|| (row.scope, Vec::new())).1.push(row);
+    }
+    for (scope, rows) in by_scope.values() {
+        let is_replaced = |column: &Column| !matches!(column, Column::TenantId | Column::Id);
+        let conflict = OnConflict::columns([Column::TenantId, Column::Id])
+            .update_columns(Column::iter().filter(is_replaced))
+            .action_and_where(Expr::col((Entity, Column::ReceivedFirst)).lte(scope.expired_until().epoch_ms()))
+            .to_owned();
+        for stored in transaction.query_all(&insert(rows, conflict)).await.map_err(of_statement)? {
+            let id: String = stored.try_get("", "id").map_err(of_statement)?;
+            let id = SessionId::new(&id).map_err(|_| Unreadable { table: "session", column: "id" })?;
+            written.insert(Identity::New(scope.tenant(), id.clone()), Written::Created(id));
+        }
+    }
+    Ok(())
 }
 
 /// PAR-P7: a row with the same digest that is young enough is refreshed; one that is too old gives its digest up.

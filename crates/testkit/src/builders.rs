@@ -65,7 +65,7 @@ pub fn a_post(tenant: &Tenant, id: &str, clock: &impl Clock, details: Details) -
     let now = clock.now();
     let digest = ReplayDigest::of(&details.call_id, details.caller.key(), details.fields.iter());
     let same = Same::Digest(digest);
-    Write { scope: tenant.scope(now), id: session_id(id), received_first: now, received_last: now, details, same }
+    Write { scope: tenant.scope(now), id: session_id(id), received_first: now, received_last: now, details, same, told_at: Some(now) }
 }
 
 /// The write of a session that is imported now under an identifier of its own (OIF-R2).

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use calldata_core::port::{Awaited, HistoryPage, HistoryQuery, Slice, StoredCaller, Write, Written};
-use calldata_core::{CallId, CallerKey, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
+use calldata_core::catalog::{Filter, Listing};
+use calldata_core::port::{
+    Amend, Amended, Awaited, Catalog, Creation, HistoryPage, HistoryQuery, Once, Outbox, Slice, StoredCaller, Write, Written,
+};
+use calldata_core::{CallId, CallerKey, Event, Position, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 use calldata_http::trace::within;
 
 /// A store whose work is told.
@@ -69,5 +72,51 @@ impl<S: SessionStore> SessionStore for Traced<S> {
 
     async fn set_caller_keys(&self, tenant: TenantId, keys: Vec<(SessionId, CallerKey)>) -> Result<(), StoreError> {
         self.0.set_caller_keys(tenant, keys).await
+    }
+}
+
+#[async_trait::async_trait]
+impl<S: SessionStore> Catalog for Traced<S> {
+    async fn find(&self, scope: Scope, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        within("store find", self.0.find(scope, id)).await
+    }
+
+    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Vec<Session>, StoreError> {
+        within("store list", self.0.list(scope, listing)).await
+    }
+
+    async fn count(&self, scope: Scope, filter: &Filter) -> Result<u64, StoreError> {
+        within("store count", self.0.count(scope, filter)).await
+    }
+
+    async fn create(&self, write: Write, once: Option<Once>) -> Result<Creation, StoreError> {
+        within("store create", self.0.create(write, once)).await
+    }
+
+    async fn amend(&self, scope: Scope, id: &SessionId, now: Timestamp, once: Option<Once>, amend: Amend) -> Result<Amended, StoreError> {
+        within("store amend", self.0.amend(scope, id, now, once, amend)).await
+    }
+
+    async fn forget_names(&self, until: Timestamp) -> Result<u64, StoreError> {
+        self.0.forget_names(until).await
+    }
+}
+
+#[async_trait::async_trait]
+impl<S: SessionStore> Outbox for Traced<S> {
+    async fn events(&self, tenant: TenantId, after: Position, limit: u64) -> Result<Vec<Event>, StoreError> {
+        self.0.events(tenant, after, limit).await
+    }
+
+    async fn end(&self) -> Result<Position, StoreError> {
+        self.0.end().await
+    }
+
+    async fn dropped_until(&self, tenant: TenantId) -> Result<Position, StoreError> {
+        self.0.dropped_until(tenant).await
+    }
+
+    async fn drop_events(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
+        self.0.drop_events(tenant, until).await
     }
 }

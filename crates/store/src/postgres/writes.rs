@@ -18,10 +18,11 @@ use crate::session_writes::{Identity, Row};
 use crate::transact::pause_before_retry;
 
 /// PAR-P7: a row with the same digest that is young enough is refreshed. One that is too old lets neither happen, and is not among the
-/// rows that come back. `$21` is the window.
+/// rows that come back. `$21` is the window. What becomes of each is told in the same statement, at `$22`: a row that was there before has
+/// a transaction that locked it.
 ///
 /// The functions stand where the columns do: in a FROM each would first be written to a store of its own.
-const INSERT_OR_REFRESH: &str = "INSERT INTO session (tenant_id, id, call_id, caller, caller_key, country_code, cti_call_key, \
+const INSERT_OR_REFRESH: &str = "WITH stored AS (INSERT INTO session (tenant_id, id, call_id, caller, caller_key, country_code, cti_call_key, \
         conversation_key, intent_key, received_first, received_last, started_at, source, replay_digest, content, conversation, fields, \
         turns, answers, details) \
     SELECT unnest($1::bigint[]), unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::text[]), \
@@ -31,7 +32,11 @@ const INSERT_OR_REFRESH: &str = "INSERT INTO session (tenant_id, id, call_id, ca
     ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL \
     DO UPDATE SET received_last = GREATEST(session.received_last, excluded.received_last) \
         WHERE session.received_first >= excluded.received_first - $21::bigint \
-    RETURNING tenant_id, id, replay_digest";
+    RETURNING tenant_id, id, replay_digest, xmax = 0 AS is_new), \
+    told AS (INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) \
+        SELECT tenant_id, pg_current_xact_id()::text::bigint, row_number() OVER (), CASE WHEN is_new THEN 1 ELSE 2 END, id, $22::bigint \
+        FROM stored) \
+    SELECT tenant_id, id, replay_digest FROM stored";
 
 /// The line of the group commit.
 #[derive(Debug)]
@@ -120,7 +125,7 @@ fn arguments(rows: &[&Row]) -> Result<PgArguments, BoxDynError> {
     let models = || rows.iter().map(|row| row.model());
     let window_ms = i64::try_from(replay::WINDOW.as_millis()).unwrap_or(i64::MAX);
     let mut arguments = PgArguments::default();
-    arguments.reserve(21, rows.iter().map(|row| row.bytes() + 400).sum());
+    arguments.reserve(22, rows.iter().map(|row| row.bytes() + 400).sum());
     arguments.add(models().map(|row| row.tenant_id).bind_iter())?;
     arguments.add(models().map(|row| row.id.as_str()).bind_iter())?;
     arguments.add(models().map(|row| row.call_id.as_str()).bind_iter())?;
@@ -142,5 +147,6 @@ fn arguments(rows: &[&Row]) -> Result<PgArguments, BoxDynError> {
     arguments.add(models().map(|row| row.answers.as_deref()).bind_iter())?;
     arguments.add(models().map(|row| row.details.as_deref()).bind_iter())?;
     arguments.add(window_ms)?;
+    arguments.add(rows.iter().filter_map(|row| row.told_at).max().unwrap_or_default())?;
     Ok(arguments)
 }

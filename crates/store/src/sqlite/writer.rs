@@ -1,11 +1,12 @@
 //! Writing sessions into a file, many in one transaction.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use calldata_core::port::Written;
 use calldata_core::replay;
-use calldata_core::{SessionId, StoreError, Timestamp};
+use calldata_core::{EventKind, SessionId, StoreError, Timestamp};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tokio::sync::{Notify, watch};
 
@@ -15,7 +16,8 @@ use crate::engine::Pen;
 use crate::entity::session::Model;
 use crate::error::{is_failed_sync, of_file_commit, of_file_statement};
 use crate::memory::{Change, Memory};
-use crate::session_writes::{Identity, Row, shared};
+use crate::outbox::number_of;
+use crate::session_writes::{Identity, Row, shared, taken};
 
 macro_rules! insert_row {
     () => {
@@ -38,7 +40,8 @@ const REFRESH: &str = "UPDATE session SET received_last = max(received_last, ?3)
 const GIVE_UP: &str = "UPDATE session SET replay_digest = NULL WHERE tenant_id = ?1 AND replay_digest = ?2 AND received_first < ?3";
 const FIRST_RECEIPT: &str = "SELECT received_first FROM session WHERE tenant_id = ?1 AND id = ?2";
 const LAST_RECEIPT: &str = "SELECT at FROM last_receipt";
-const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1)";
+const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1), commit_no = commit_no + 1 RETURNING commit_no";
+const TELL: &str = "INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const REPLACE: &str = concat!(
     insert_row!(),
     "ON CONFLICT (tenant_id, id) DO UPDATE SET call_id = excluded.call_id, caller = excluded.caller, caller_key = excluded.caller_key,
@@ -127,6 +130,7 @@ impl FileWriter {
         let results = write_all(&connection, rows)?;
         connection.execute_batch("COMMIT").map_err(of_file_commit)?;
         self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| Some(change(row, result.as_ref().ok()?))));
+        let results = results.into_iter().map(|result| result.map(Stored::into_written)).collect();
         let log = self.memory.log();
         if log.pages >= MAX_LOG_PAGES {
             self.end_log(&connection);
@@ -155,55 +159,106 @@ fn last_receipt(connection: &Connection) -> Option<i64> {
     connection.prepare_cached(LAST_RECEIPT).ok()?.query_row([], |found| found.get(0)).ok()
 }
 
-fn change<'r>(row: &'r Row, written: &'r Written) -> Change<'r> {
-    match (row.identity(), written) {
-        (Identity::Id(..), _) => Change::Anything,
-        (Identity::Digest(..), Written::Created(_)) => Change::Created(&row.model),
-        (Identity::Digest(..), Written::Updated(id)) => Change::Refreshed(&row.model, id.as_str()),
+/// What became of a row that is stored.
+enum Stored {
+    /// Nothing had its identity.
+    New(SessionId),
+    /// It took the place of one that had expired.
+    InPlace(SessionId),
+    /// It is an earlier one, which was refreshed.
+    Refreshed(SessionId),
+    /// It took the place of an earlier one.
+    Replaced(SessionId),
+}
+
+impl Stored {
+    fn into_written(self) -> Written {
+        match self {
+            Self::New(id) | Self::InPlace(id) => Written::Created(id),
+            Self::Refreshed(id) | Self::Replaced(id) => Written::Updated(id),
+        }
+    }
+
+    fn told(&self) -> (EventKind, &SessionId) {
+        match self {
+            Self::New(id) | Self::InPlace(id) => (EventKind::Created, id),
+            Self::Refreshed(id) | Self::Replaced(id) => (EventKind::Updated, id),
+        }
     }
 }
 
-fn write_all(connection: &Connection, rows: &[Row]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
+fn change<'r>(row: &'r Row, stored: &'r Stored) -> Change<'r> {
+    match stored {
+        Stored::New(_) => Change::Created(Cow::Borrowed(&row.model)),
+        Stored::Refreshed(id) => Change::Refreshed(&row.model, id.as_str()),
+        Stored::InPlace(_) | Stored::Replaced(_) => Change::Anything,
+    }
+}
+
+fn write_all(connection: &Connection, rows: &[Row]) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
+    let last = rows.iter().map(|row| row.model.received_last).max();
+    let commit_no: i64 = connection
+        .prepare_cached(RECEIVED)
+        .and_then(|mut received| received.query_row([last], |found| found.get(0)))
+        .map_err(of_file_statement)?;
     let mut statements = Statements::of(connection).map_err(of_file_statement)?;
     let mut results = Vec::with_capacity(rows.len());
-    for row in rows {
+    for (place, row) in (1_i64..).zip(rows) {
         results.push(match statements.write(row).map_err(of_file_statement) {
             // The engine took back what this statement did, and nothing else.
             Err(error @ (StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_))) if !connection.is_autocommit() => {
                 Err(error)
             }
             Err(error) => return Err(error),
-            Ok(Some(written)) => Ok(written),
-            Ok(None) => Err(StoreError::Busy("the same post arrived too often at once".into())),
+            Ok(Outcome::Stored(stored)) => {
+                statements.tell(row, &stored, commit_no, place).map_err(of_file_statement)?;
+                Ok(stored)
+            }
+            Ok(Outcome::IdTaken) => Err(taken()),
+            Ok(Outcome::TooOften) => Err(StoreError::Busy("the same post arrived too often at once".into())),
         });
     }
-    let last = rows.iter().map(|row| row.model.received_last).max();
-    connection.prepare_cached(RECEIVED).and_then(|mut received| received.execute([last])).map_err(of_file_statement)?;
     Ok(results)
+}
+
+enum Outcome {
+    Stored(Stored),
+    /// Another session has the identifier.
+    IdTaken,
+    /// Others hold the digest, one after another.
+    TooOften,
 }
 
 /// What is asked for each row. Prepared once a connection.
 struct Statements<'c> {
     connection: &'c Connection,
     insert: CachedStatement<'c>,
+    tell: CachedStatement<'c>,
 }
 
 impl<'c> Statements<'c> {
     fn of(connection: &'c Connection) -> rusqlite::Result<Self> {
-        Ok(Self { connection, insert: connection.prepare_cached(INSERT)? })
+        Ok(Self { connection, insert: connection.prepare_cached(INSERT)?, tell: connection.prepare_cached(TELL)? })
     }
 
-    fn write(&mut self, row: &Row) -> rusqlite::Result<Option<Written>> {
+    fn write(&mut self, row: &Row) -> rusqlite::Result<Outcome> {
         match row.identity() {
             Identity::Digest(_, digest) => self.insert_or_refresh(row, digest),
-            Identity::Id(..) => self.insert_or_replace(row).map(Some),
+            Identity::Id(..) => self.insert_or_replace(row).map(Outcome::Stored),
+            Identity::New(..) => self.insert_new(row),
         }
     }
 
+    fn tell(&mut self, row: &Row, stored: &Stored, commit_no: i64, place: i64) -> rusqlite::Result<()> {
+        let Some(at) = row.told_at else { return Ok(()) };
+        let (kind, id) = stored.told();
+        self.tell.execute(params![row.model.tenant_id, commit_no, place, number_of(kind), id.as_str(), at]).map(drop)
+    }
+
     /// PAR-P7: a row with the same digest that is young enough is refreshed; one that is too old gives its digest up.
-    fn insert_or_refresh(&mut self, row: &Row, digest: &[u8; 16]) -> rusqlite::Result<Option<Written>> {
+    fn insert_or_refresh(&mut self, row: &Row, digest: &[u8; 16]) -> rusqlite::Result<Outcome> {
         if insert(&mut self.insert, &row.model)? {
-            return Ok(Some(Written::Created(row.id.clone())));
+            return Ok(Outcome::Stored(Stored::New(row.id.clone())));
         }
         let Model { tenant_id, received_first, received_last, .. } = &row.model;
         let oldest = Timestamp::clamped(*received_first).minus(replay::WINDOW).epoch_ms();
@@ -213,26 +268,48 @@ impl<'c> Statements<'c> {
             .query_row(params![tenant_id, digest, received_last, oldest], |found| found.get(0))
             .optional()?;
         if let Some(id) = refreshed.and_then(|id| SessionId::new(&id).ok()) {
-            return Ok(Some(Written::Updated(id)));
+            return Ok(Outcome::Stored(Stored::Refreshed(id)));
         }
         self.connection.prepare_cached(GIVE_UP)?.execute(params![tenant_id, digest, oldest])?;
-        Ok(insert(&mut self.insert, &row.model)?.then(|| Written::Created(row.id.clone())))
+        let stored = insert(&mut self.insert, &row.model)?;
+        Ok(if stored { Outcome::Stored(Stored::New(row.id.clone())) } else { Outcome::TooOften })
     }
 
-    /// OIF-R2: a row with the same identifier is replaced and keeps its first receipt, unless it has expired.
-    fn insert_or_replace(&mut self, row: &Row) -> rusqlite::Result<Written> {
+    /// When the session of that identifier was first received, and whether it is live.
+    fn first_receipt(&self, row: &Row) -> rusqlite::Result<Option<(i64, bool)>> {
         let Model { tenant_id, id, .. } = &row.model;
         let first: Option<i64> =
             self.connection.prepare_cached(FIRST_RECEIPT)?.query_row(params![tenant_id, id], |found| found.get(0)).optional()?;
-        let kept = first.filter(|first| *first > row.scope.expired_until().epoch_ms());
+        Ok(first.map(|first| (first, first > row.scope.expired_until().epoch_ms())))
+    }
+
+    /// OIF-R2: a row with the same identifier is replaced and keeps its first receipt, unless it has expired.
+    fn insert_or_replace(&mut self, row: &Row) -> rusqlite::Result<Stored> {
+        let earlier = self.first_receipt(row)?;
         let mut model = row.model.clone();
-        if let Some(kept) = kept {
+        if let Some((kept, true)) = earlier {
             model.received_first = kept;
             // A session whose start is not told began with its first receipt.
             model.started_at = if row.start_told { model.started_at } else { kept };
         }
         insert(&mut self.connection.prepare_cached(REPLACE)?, &model)?;
-        Ok(if kept.is_some() { Written::Updated(row.id.clone()) } else { Written::Created(row.id.clone()) })
+        let id = row.id.clone();
+        Ok(match earlier {
+            None => Stored::New(id),
+            Some((_, false)) => Stored::InPlace(id),
+            Some((_, true)) => Stored::Replaced(id),
+        })
+    }
+
+    /// A row with the identifier of a live session is not stored.
+    fn insert_new(&mut self, row: &Row) -> rusqlite::Result<Outcome> {
+        let stored = match self.first_receipt(row)? {
+            Some((_, true)) => return Ok(Outcome::IdTaken),
+            Some((_, false)) => Stored::InPlace(row.id.clone()),
+            None => Stored::New(row.id.clone()),
+        };
+        insert(&mut self.connection.prepare_cached(REPLACE)?, &row.model)?;
+        Ok(Outcome::Stored(stored))
     }
 }
 

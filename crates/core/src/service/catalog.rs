@@ -1,0 +1,235 @@
+//! Sessions one by one and as lists.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Sessions;
+use crate::access::Access;
+use crate::catalog::{Call, Filter, Listing, Order, Page, Place};
+use crate::port::{Amend, Amended, Creation, HistoryQuery, Once, Same, StoreError, Write, Written};
+use crate::uncancelled::uncancelled;
+use crate::{NewSession, Session, SessionId, Tenant};
+
+/// How many sessions are looked at in one question to the store.
+const LOOK: u64 = 200;
+/// For how long a page is filled from what does not match; then it is given as it is, with the place to go on.
+const SEARCH_TIME: Duration = Duration::from_millis(1_000);
+/// The most sessions of one call that are shown together.
+const MAX_OF_CALL: u64 = 1_000;
+
+impl Sessions {
+    /// The session with that identifier.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn find(&self, access: &Access, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.store.find(access.tenant.scope(self.clock.now()), id).await
+    }
+
+    /// Stores a session that must be new; once, where the request has a name. Durable once it returns, and nobody who stops waiting for
+    /// the result cancels the write. Returns what became of it, and the session as it is stored if it is.
+    ///
+    /// # Errors
+    /// When the store could not, or could not confirm it.
+    pub async fn create(self: &Arc<Self>, access: &Access, new: NewSession, once: Option<Once>) -> Result<(Creation, Session), StoreError> {
+        let this = Arc::clone(self);
+        let tenant = Arc::clone(&access.tenant);
+        let create = uncancelled(async move {
+            let write = this.prepare(&tenant, new, Same::None);
+            let session = Session {
+                id: write.id.clone(),
+                received_first: write.received_first,
+                received_last: write.received_last,
+                details: write.details.clone(),
+            };
+            let creation = match once {
+                Some(_) => this.store.create(write, once).await?,
+                None => this.create_together(write).await?,
+            };
+            if creation == Creation::Created {
+                this.arrivals.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+            }
+            Ok((creation, session))
+        });
+        create.await
+    }
+
+    /// Together with whatever else is stored at the moment.
+    async fn create_together(&self, write: Write) -> Result<Creation, StoreError> {
+        match self.store.write(vec![write]).await.pop() {
+            Some(Ok(_)) => Ok(Creation::Created),
+            Some(Err(StoreError::Taken(_))) => Ok(Creation::IdTaken),
+            Some(Err(error)) => Err(error),
+            None => Err(StoreError::Failed("the store gave no result for a write".into())),
+        }
+    }
+
+    /// Stores sessions that must be new, each on its own; the results are in their order. One with an identifier that is known is
+    /// [`StoreError::Taken`]. Nobody who stops waiting for the results cancels the writes.
+    pub async fn create_all(self: &Arc<Self>, access: &Access, new: Vec<NewSession>) -> Vec<Result<Written, StoreError>> {
+        let this = Arc::clone(self);
+        let tenant = Arc::clone(&access.tenant);
+        uncancelled(async move {
+            let writes = new.into_iter().map(|new| this.prepare(&tenant, new, Same::None)).collect();
+            this.write(writes).await
+        })
+        .await
+    }
+
+    /// Changes a session as `amend` decides; once, where the request has a name. Nobody who stops waiting cancels the change.
+    ///
+    /// # Errors
+    /// When the store could not, or could not confirm it.
+    pub async fn amend(self: &Arc<Self>, access: &Access, id: SessionId, once: Option<Once>, amend: Amend) -> Result<Amended, StoreError> {
+        let this = Arc::clone(self);
+        let tenant = Arc::clone(&access.tenant);
+        let change = uncancelled(async move {
+            let now = this.clock.now();
+            let amended = this.store.amend(tenant.scope(now), &id, now, once, amend).await?;
+            if let Amended::Changed(session) = &amended {
+                this.arrivals.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+            }
+            Ok(amended)
+        });
+        change.await
+    }
+
+    /// Sessions that match, the newest start first. Stable while others arrive: what was given is not given again, and nothing between two
+    /// pages is passed over.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn list(&self, access: &Access, filter: &Filter, after: Option<Place>, limit: u64) -> Result<Page<Session>, StoreError> {
+        let mut search = Search::new(self, access, filter, after, limit);
+        let mut items = Vec::new();
+        while items.len() < search.limit && search.has_time() {
+            let Some(session) = search.next().await? else { return Ok(Page { items, next: None }) };
+            if filter.matches(&session) {
+                items.push(session);
+            }
+        }
+        Ok(Page { items, next: search.rest().await? })
+    }
+
+    /// Calls of which a session matches, each with all its sessions; ordered by the newest that matches.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn list_calls(&self, access: &Access, filter: &Filter, after: Option<Place>, limit: u64) -> Result<Page<Call>, StoreError> {
+        let mut search = Search::new(self, access, filter, after, limit);
+        let mut items = Vec::new();
+        while items.len() < search.limit && search.has_time() {
+            let Some(session) = search.next().await? else { return Ok(Page { items, next: None }) };
+            if !filter.matches(&session) {
+                continue;
+            }
+            let call = self.call_of(access, &session).await?;
+            // Another one that matches stands before this one, and the call with it.
+            let first = call.sessions.iter().filter(|other| filter.matches(other)).map(Place::of).max();
+            if first.is_none_or(|first| first <= Place::of(&session)) {
+                items.push(call);
+            }
+        }
+        Ok(Page { items, next: search.rest().await? })
+    }
+
+    async fn call_of(&self, access: &Access, session: &Session) -> Result<Call, StoreError> {
+        let details = &session.details;
+        let query = HistoryQuery {
+            call_id: Some(details.call_id.as_str().to_owned()),
+            caller: Some(details.caller.key().clone()),
+            limit: MAX_OF_CALL,
+            ..HistoryQuery::default()
+        };
+        let mut sessions = self.store.history(access.tenant.scope(self.clock.now()), &query).await?.sessions;
+        sessions.reverse();
+        Ok(Call { sessions })
+    }
+
+    /// How many sessions match; the filter's text is not looked at.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn count(&self, access: &Access, filter: &Filter) -> Result<u64, StoreError> {
+        self.store.count(access.tenant.scope(self.clock.now()), filter).await
+    }
+
+    /// Some of the sessions that match, the oldest start first, for whoever takes all of them: each time in a transaction of its own.
+    /// Begins after a place; the place to go on at is that of the last one looked at, and `None` at the end.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn read_on(&self, tenant: &Tenant, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
+        let listing = Listing { filter, order: Order::OldestFirst, after, limit: LOOK };
+        let mut items = self.store.list(tenant.scope(self.clock.now()), &listing).await?;
+        let is_last = u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
+        let next = items.last().map(Place::of).filter(|_| !is_last);
+        items.retain(|session| filter.matches(session));
+        Ok(Page { items, next })
+    }
+}
+
+/// Goes through what may match, one by one.
+struct Search<'s> {
+    sessions: &'s Sessions,
+    access: &'s Access,
+    filter: &'s Filter,
+    /// The last one that was looked at.
+    at: Option<Place>,
+    found: std::vec::IntoIter<Session>,
+    is_last: bool,
+    limit: usize,
+    look: u64,
+    until: Instant,
+}
+
+impl<'s> Search<'s> {
+    fn new(sessions: &'s Sessions, access: &'s Access, filter: &'s Filter, after: Option<Place>, limit: u64) -> Self {
+        // One more, to know whether there is another page; where most do not match, more at a time.
+        let look = if filter.text.is_some() { LOOK.max(limit + 1) } else { limit + 1 };
+        Self {
+            sessions,
+            access,
+            filter,
+            at: after,
+            found: Vec::new().into_iter(),
+            is_last: false,
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            look,
+            until: Instant::now() + SEARCH_TIME,
+        }
+    }
+
+    fn has_time(&self) -> bool {
+        !self.found.as_slice().is_empty() || Instant::now() < self.until
+    }
+
+    async fn next(&mut self) -> Result<Option<Session>, StoreError> {
+        self.fill().await?;
+        let next = self.found.next();
+        if let Some(session) = &next {
+            self.at = Some(Place::of(session));
+        }
+        Ok(next)
+    }
+
+    async fn fill(&mut self) -> Result<(), StoreError> {
+        if !self.found.as_slice().is_empty() || self.is_last {
+            return Ok(());
+        }
+        let scope = self.access.tenant.scope(self.sessions.clock.now());
+        let listing = Listing { filter: self.filter, order: Order::NewestFirst, after: self.at.as_ref(), limit: self.look };
+        let found = self.sessions.store.list(scope, &listing).await?;
+        self.is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) < self.look;
+        self.found = found.into_iter();
+        Ok(())
+    }
+
+    /// Where to go on, if there is anything left to look at.
+    async fn rest(mut self) -> Result<Option<Place>, StoreError> {
+        self.fill().await?;
+        Ok(if self.found.as_slice().is_empty() { None } else { self.at })
+    }
+}

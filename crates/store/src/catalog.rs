@@ -1,0 +1,168 @@
+//! Sessions one by one and as lists. Each list is one range of an index that the tenant leads.
+
+use async_trait::async_trait;
+use calldata_core::catalog::{Filter, Listing, Order};
+use calldata_core::port::{Amend, Amended, Catalog, Creation, Once, Write};
+use calldata_core::{Scope, Session, SessionId, StoreError, Timestamp};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement, Value};
+
+use crate::engine::Engine;
+use crate::entity::session::{Entity, Model};
+use crate::error::of_statement;
+use crate::outbox::mark;
+use crate::search_key::search_key;
+use crate::{Database, catalog_writes, row};
+
+#[async_trait]
+impl Catalog for Database {
+    async fn find(&self, scope: Scope, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let mut wanted = Wanted::of(self.engine_kind(), scope);
+        wanted.and("id = ", id.as_str());
+        let question = wanted.statement(&format!("SELECT * FROM session WHERE {}", wanted.conditions), &[]);
+        let rows = self.ask(scope, question).await?;
+        rows.into_iter().next().map(row::to_session).transpose()
+    }
+
+    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Vec<Session>, StoreError> {
+        let Listing { filter, order, after, limit } = listing;
+        let Some(mut wanted) = Wanted::filtered(self.engine_kind(), scope, filter) else { return Ok(Vec::new()) };
+        let (sign, direction) = match order {
+            Order::NewestFirst => ("<", "DESC"),
+            Order::OldestFirst => (">", "ASC"),
+        };
+        if let Some(place) = after {
+            let [start, id] = [wanted.next(), wanted.next_but_one()];
+            wanted.conditions.push_str(&format!(" AND (started_at, id) {sign} ({start}, {id})"));
+            wanted.values.extend([place.started.epoch_ms().into(), place.id.as_str().into()]);
+        }
+        let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+        let question = format!(
+            "SELECT * FROM session{} WHERE {} ORDER BY started_at {direction}, id {direction} LIMIT {}",
+            wanted.index(filter),
+            wanted.conditions,
+            wanted.next()
+        );
+        let rows = self.ask(scope, wanted.statement(&question, &[limit.into()])).await?;
+        rows.into_iter().map(row::to_session).collect()
+    }
+
+    async fn count(&self, scope: Scope, filter: &Filter) -> Result<u64, StoreError> {
+        let Some(wanted) = Wanted::filtered(self.engine_kind(), scope, filter) else { return Ok(0) };
+        let question = format!("SELECT COUNT(*) AS number FROM session{} WHERE {}", wanted.index(filter), wanted.conditions);
+        let question = wanted.statement(&question, &[]);
+        let counted = self.in_turn(scope, async { self.readers().query_one_raw(question).await.map_err(of_statement) }).await?;
+        let number: Option<i64> = counted.map(|row| row.try_get("", "number")).transpose().map_err(of_statement)?;
+        Ok(number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default())
+    }
+
+    async fn create(&self, write: Write, once: Option<Once>) -> Result<Creation, StoreError> {
+        catalog_writes::create(self, write, once).await
+    }
+
+    async fn amend(&self, scope: Scope, id: &SessionId, now: Timestamp, once: Option<Once>, amend: Amend) -> Result<Amended, StoreError> {
+        catalog_writes::amend(self, scope, id, now, once, amend).await
+    }
+
+    async fn forget_names(&self, until: Timestamp) -> Result<u64, StoreError> {
+        catalog_writes::forget_names(&self.writer(), until).await
+    }
+}
+
+impl Database {
+    fn engine_kind(&self) -> DbBackend {
+        self.readers().get_database_backend()
+    }
+
+    async fn ask(&self, scope: Scope, question: Statement) -> Result<Vec<Model>, StoreError> {
+        self.in_turn(scope, async { Entity::find().from_raw_sql(question).all(self.readers()).await.map_err(of_statement) }).await
+    }
+
+    /// A query for a tenant, when it is its turn.
+    async fn in_turn<T>(&self, scope: Scope, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match self.hot() {
+            Engine::File(_) => self.read(query).await,
+            Engine::Server(server) => self.read_for(server, scope.tenant(), query).await,
+        }
+    }
+}
+
+/// What is wanted, in SQL.
+struct Wanted {
+    engine: DbBackend,
+    conditions: String,
+    values: Vec<Value>,
+}
+
+impl Wanted {
+    /// All live sessions of a tenant.
+    fn of(engine: DbBackend, scope: Scope) -> Self {
+        let mut wanted = Self { engine, conditions: String::new(), values: Vec::new() };
+        wanted.and("tenant_id = ", scope.tenant().number());
+        wanted.and("received_first > ", scope.expired_until().epoch_ms());
+        wanted
+    }
+
+    /// Those of them that match; `None` where none can.
+    fn filtered(engine: DbBackend, scope: Scope, filter: &Filter) -> Option<Self> {
+        let Filter { call_id, caller, cti_call_id, conversation, intent, from, until, received_until, text: _ } = filter;
+        let mut wanted = Self::of(engine, scope);
+        if let Some(call_id) = call_id {
+            wanted.and("call_id = ", call_id.as_str());
+        }
+        if let Some(caller) = caller {
+            // No stored caller holds it, and PostgreSQL refuses to be asked.
+            if caller.as_str().contains('\0') {
+                return None;
+            }
+            wanted.and("caller_key = ", caller.as_str());
+        }
+        let keys = [("cti_call_key = ", cti_call_id), ("conversation_key = ", conversation), ("intent_key = ", intent)];
+        for (condition, text) in keys {
+            if let Some(text) = text {
+                wanted.and(condition, search_key(text));
+            }
+        }
+        for (condition, moment) in [("started_at >= ", from), ("started_at <= ", until), ("received_first <= ", received_until)] {
+            if let Some(moment) = moment {
+                wanted.and(condition, moment.epoch_ms());
+            }
+        }
+        Some(wanted)
+    }
+
+    fn and(&mut self, condition: &str, value: impl Into<Value>) {
+        if !self.conditions.is_empty() {
+            self.conditions.push_str(" AND ");
+        }
+        self.conditions.push_str(condition);
+        self.conditions.push_str(&self.next());
+        self.values.push(value.into());
+    }
+
+    /// What stands for the next value.
+    fn next(&self) -> String {
+        mark(self.engine, self.values.len() + 1)
+    }
+
+    fn next_but_one(&self) -> String {
+        mark(self.engine, self.values.len() + 2)
+    }
+
+    /// Which index SQLite takes, which has no statistics to choose by.
+    fn index(&self, filter: &Filter) -> &'static str {
+        if self.engine == DbBackend::Postgres {
+            return "";
+        }
+        match filter {
+            Filter { call_id: Some(_), .. } => " INDEXED BY session_by_call",
+            Filter { cti_call_id: Some(_), .. } => " INDEXED BY session_by_cti_call",
+            Filter { conversation: Some(_), .. } => " INDEXED BY session_by_conversation",
+            Filter { caller: Some(_), .. } => " INDEXED BY session_by_caller",
+            _ => " INDEXED BY session_by_start",
+        }
+    }
+
+    fn statement(&self, question: &str, more: &[Value]) -> Statement {
+        Statement::from_sql_and_values(self.engine, question, self.values.iter().chain(more).cloned())
+    }
+}

@@ -1,7 +1,7 @@
 //! Sessions one by one and as lists. Each list is one range of an index that the tenant leads.
 
 use async_trait::async_trait;
-use calldata_core::catalog::{Filter, Listing, Order};
+use calldata_core::catalog::{Filter, Listing, Order, Place};
 use calldata_core::port::{Amend, Amended, Catalog, Creation, Once, Write};
 use calldata_core::{Scope, Session, SessionId, StoreError, Timestamp};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement, Value};
@@ -31,9 +31,7 @@ impl Catalog for Database {
             Order::OldestFirst => (">", "ASC"),
         };
         if let Some(place) = after {
-            let [start, id] = [wanted.next(), wanted.next_but_one()];
-            wanted.conditions.push_str(&format!(" AND (started_at, id) {sign} ({start}, {id})"));
-            wanted.values.extend([place.started.epoch_ms().into(), place.id.as_str().into()]);
+            wanted.after(sign, place);
         }
         let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
         let question = format!(
@@ -139,13 +137,16 @@ impl Wanted {
         self.values.push(value.into());
     }
 
+    /// Beyond a place.
+    fn after(&mut self, sign: &str, place: &Place) {
+        let [start, id] = [1, 2].map(|n| mark(self.engine, self.values.len() + n));
+        self.conditions += &format!(" AND (started_at, id) {sign} ({start}, {id})");
+        self.values.extend([place.started.epoch_ms().into(), place.id.as_str().into()]);
+    }
+
     /// What stands for the next value.
     fn next(&self) -> String {
         mark(self.engine, self.values.len() + 1)
-    }
-
-    fn next_but_one(&self) -> String {
-        mark(self.engine, self.values.len() + 2)
     }
 
     /// Which index SQLite takes, which has no statistics to choose by.

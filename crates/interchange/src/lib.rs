@@ -6,6 +6,9 @@
 
 pub mod document;
 pub mod items;
+mod object;
+pub mod write;
 
 pub use document::{InvalidDocument, SessionDocument};
 pub use items::{answers_of, turns_of};
+pub use write::{write_answers, write_session, write_turns};

@@ -30,6 +30,8 @@ pub enum TenantName<'a> {
     Client(&'a str),
     /// As the OIFDE dialect names it.
     Oifde(&'a str),
+    /// Not at all: the key says whose it is. One that several tenants brought along is nobody's here.
+    OfKey,
 }
 
 /// Why a client is not let in.
@@ -118,11 +120,15 @@ impl Directory {
             return Err(AuthError::Unavailable);
         }
         let now = self.clock.now();
-        let tenant = known.tenant(name).filter(|tenant| !tenant.suspended);
-        let keys = tenant.and_then(|tenant| known.keys.get(&tenant.id)).map(Vec::as_slice).unwrap_or_default();
-        // Every key is compared, so that the time taken does not tell which one was close.
-        let found = keys.iter().fold(None, |found, key| if matches(key) && key.is_live(now) { Some(key) } else { found });
-        let (Some(tenant), Some(key)) = (tenant, found) else { return Ok(None) };
+        let of = |tenant| known.live_key(tenant, matches, now).map(|key| (tenant, key));
+        let found = match name {
+            TenantName::OfKey => {
+                let mut owners = known.tenants.values().filter_map(of);
+                owners.next().filter(|_| owners.next().is_none())
+            }
+            TenantName::Client(_) | TenantName::Oifde(_) => known.tenant(name).and_then(of),
+        };
+        let Some((tenant, key)) = found else { return Ok(None) };
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
         Ok(Some(Access { tenant: Arc::clone(tenant), key: key.id.clone(), scopes: key.scopes }))
     }
@@ -236,8 +242,16 @@ impl Known {
         let id = match name {
             TenantName::Client(name) => self.by_client_id.get(name),
             TenantName::Oifde(name) => self.by_oifde_id.get(name),
+            TenantName::OfKey => None,
         };
         id.and_then(|id| self.tenants.get(id))
+    }
+
+    /// A tenant's key that matches, if it may use the gateway. Every one is compared, so that the time taken does not tell which one was
+    /// close.
+    fn live_key(&self, tenant: &Tenant, matches: &impl Fn(&AccessKey) -> bool, now: Timestamp) -> Option<&Arc<AccessKey>> {
+        let keys = self.keys.get(&tenant.id).filter(|_| !tenant.suspended).map(Vec::as_slice).unwrap_or_default();
+        keys.iter().fold(None, |found, key| if matches(key) && key.is_live(now) { Some(key) } else { found })
     }
 }
 

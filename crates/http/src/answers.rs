@@ -15,6 +15,11 @@ const SMALL_BYTES: u64 = 64 << 10;
 /// What is handed over of a larger one at a time. The HTTP library asks for more as the client takes it; this is what it sends at once.
 const FRAME_BYTES: usize = 16 << 10;
 
+/// Put beside an answer that goes on for as long as there is something to tell: it may take any time in all, while the client takes what is
+/// there.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed;
+
 /// An answer that keeps its request's seat taken until the client has it, unless it is small.
 pub fn holding(response: Response, seat: Seat) -> Response {
     if response.body().size_hint().upper().is_some_and(|length| length <= SMALL_BYTES) {

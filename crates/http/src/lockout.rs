@@ -125,6 +125,7 @@ fn parts(source: Source, tenant: TenantName<'_>) -> (Source, char, &str) {
     let (kind, name) = match tenant {
         TenantName::Client(name) => ('c', name),
         TenantName::Oifde(name) => ('o', name),
+        TenantName::OfKey => ('k', ""),
     };
     let name = name.get(..name.ceil_char_boundary(MAX_NAME_BYTES)).unwrap_or(name);
     (Source(network(source.0.to_canonical())), kind, name)
@@ -143,6 +144,7 @@ fn count(tenant: TenantName<'_>, outcome: &'static str) {
     let dialect = match tenant {
         TenantName::Client(_) => "parloa",
         TenantName::Oifde(_) => "oifde",
+        TenantName::OfKey => "native",
     };
     metrics::counter!("calldata_authentications_total", "dialect" => dialect, "outcome" => outcome).increment(1);
 }

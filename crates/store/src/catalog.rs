@@ -1,5 +1,7 @@
 //! Sessions one by one and as lists. Each list is one range of an index that the tenant leads.
 
+use std::fmt::Write as _;
+
 use async_trait::async_trait;
 use calldata_core::catalog::{Filter, Listing, Order, Place};
 use calldata_core::port::{Amend, Amended, Catalog, Creation, Once, Write};
@@ -140,7 +142,8 @@ impl Wanted {
     /// Beyond a place.
     fn after(&mut self, sign: &str, place: &Place) {
         let [start, id] = [1, 2].map(|n| mark(self.engine, self.values.len() + n));
-        self.conditions += &format!(" AND (started_at, id) {sign} ({start}, {id})");
+        // Writing to a string does not fail.
+        let _ = write!(self.conditions, " AND (started_at, id) {sign} ({start}, {id})");
         self.values.extend([place.started.epoch_ms().into(), place.id.as_str().into()]);
     }
 

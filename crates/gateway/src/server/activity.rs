@@ -147,7 +147,7 @@ impl Activity {
         let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.working.fetch_add(1, Ordering::AcqRel);
-        (Exchange { activity: Arc::clone(self), number, answered: None, working: true }, refused)
+        (Exchange { activity: Arc::clone(self), number, answered: None, streamed: false, working: true }, refused)
     }
 }
 
@@ -158,6 +158,8 @@ pub(super) struct Exchange {
     number: usize,
     /// When its answer was there.
     answered: Option<Instant>,
+    /// It may take any time in all.
+    streamed: bool,
     working: bool,
 }
 
@@ -168,9 +170,10 @@ impl Exchange {
     }
 
     /// The gateway has answered; what it still has to say, it says in this body.
-    pub(super) fn answered(mut self, body: Body) -> Answered {
+    pub(super) fn answered(mut self, body: Body, streamed: bool) -> Answered {
         let now = Instant::now();
         self.answered = Some(now);
+        self.streamed = streamed;
         self.took_at(now);
         self.set_working(false);
         Answered { body, exchange: self }
@@ -182,10 +185,10 @@ impl Exchange {
     }
 
     fn took_at(&self, last: Instant) {
-        let Some(since) = self.answered else { return };
+        let Some(since) = self.answered.map(|since| if self.streamed { last } else { since }) else { return };
         let (mut answers, number) = (self.activity.answers(), self.number);
         match answers.iter_mut().find(|taking| taking.number == number) {
-            Some(taking) => taking.last = last,
+            Some(taking) => (taking.since, taking.last) = (since, last),
             None => answers.push(Taking { number, since, last }),
         }
     }

@@ -12,8 +12,8 @@ use axum::extract::Request;
 use axum::http::{self, HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::BytesMut;
-use calldata_http::TrustedProxies;
 use calldata_http::requests::{MAX_HEAD_BYTES, MAX_HEADERS, Unacceptable};
+use calldata_http::{Streamed, TrustedProxies};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -184,7 +184,8 @@ where
     if version < Version::HTTP_2 && exchange.is_arriving() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| exchange.answered(body)))
+    let streamed = response.extensions().get::<Streamed>().is_some();
+    Ok(response.map(|body| exchange.answered(body, streamed)))
 }
 
 /// How a connection ends on which nothing is under way.

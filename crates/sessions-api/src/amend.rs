@@ -1,0 +1,131 @@
+//! `POST /v1/sessions/{id}/turns` and `PUT /v1/sessions/{id}`: more of a session while the call runs, or another one in its place.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use calldata_core::port::{Amend, Amended, Once};
+use calldata_core::{Details, Session, SessionId};
+use calldata_interchange::read_additions;
+
+use crate::Native;
+use crate::client::Need;
+use crate::create::read_session;
+use crate::get::session_id;
+use crate::once::once;
+use crate::problem::{Code, Problem, ProblemDocument};
+use crate::resource::{self, Expected, answer, tag};
+use crate::shapes::{AdditionsResource, SessionResource};
+use crate::visit::{Visit, text};
+
+/// A session may grow to this many times the largest body.
+const MAX_GROWTH: usize = 4;
+
+/// Adds turns and answers.
+#[utoipa::path(
+    post, path = "/v1/sessions/{id}/turns", operation_id = "appendTurns", tag = "sessions", summary = "Append turns and answers",
+    description = "Adds turns and answers behind those that a session has, and answers with the session as it is then, once it is durable. \
+        With an `Idempotency-Key`, the same request again within a day adds nothing.",
+    params(
+        ("id" = String, Path, description = "The session.", example = "0192f4c4-1111-7abc-8def-000000000001"),
+        ("If-Match" = Option<String>, Header, description = "The tag that the session must have."),
+        ("Idempotency-Key" = Option<String>, Header, description = "A name for the request, 1 to 255 characters; the same one for every repetition."),
+    ),
+    request_body(content = AdditionsResource, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Added.", body = SessionResource, content_type = "application/json",
+            headers(("ETag" = String, description = "Changes with the session."))),
+        (status = 400, description = "The turns cannot be read, or break a rule.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such live session.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "Another request has this key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, description = "The session has another tag.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body, or the session, would be too large.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn append(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+    native.answer(Need::Write, request, async move |native: &Native, visit| add(native, visit, &id).await).await
+}
+
+async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Problem> {
+    let id = session_id(id)?;
+    let body = visit.read_body(native).await?;
+    let once = once(&visit, &format!("POST /v1/sessions/{id}/turns"), &body)?;
+    let (turns, answers) = read_additions(text(&body)?)?;
+    let change = move |details: &Details| {
+        let mut details = details.clone();
+        details.turns.extend(turns.iter().cloned());
+        details.answers.extend(answers.iter().cloned());
+        details
+    };
+    amend(native, &visit, id, once, change).await
+}
+
+/// Puts another session in the place of one.
+#[utoipa::path(
+    put, path = "/v1/sessions/{id}", operation_id = "replaceSession", tag = "sessions", summary = "Replace a session",
+    description = "Puts what is given in the place of a session, which keeps its id, its source and its first receipt. What is not given is \
+        gone.",
+    params(
+        ("id" = String, Path, description = "The session.", example = "0192f4c4-1111-7abc-8def-000000000001"),
+        ("If-Match" = Option<String>, Header, description = "The tag that the session must have."),
+    ),
+    request_body(content = SessionResource, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Replaced.", body = SessionResource, content_type = "application/json",
+            headers(("ETag" = String, description = "Changes with the session."))),
+        (status = 400, description = "The session cannot be read, or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such live session.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 412, description = "The session has another tag.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn replace(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+    native.answer(Need::Write, request, async move |native: &Native, visit| put(native, visit, &id).await).await
+}
+
+async fn put(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Problem> {
+    let id = session_id(id)?;
+    let body = visit.read_body(native).await?;
+    let new = read_session(text(&body)?, &visit.access.tenant)?;
+    if new.id.is_some_and(|given| given != id) {
+        return Err(Problem::invalid("id", "is not that of the path"));
+    }
+    let given = new.details;
+    amend(native, &visit, id, None, move |details: &Details| Details { source: details.source, ..given.clone() }).await
+}
+
+async fn amend(
+    native: &Native,
+    visit: &Visit,
+    id: SessionId,
+    once: Option<Once>,
+    change: impl Fn(&Details) -> Details + Send + Sync + 'static,
+) -> Result<Response, Problem> {
+    let expected = Arc::new(Expected::of(&visit.parts.headers)?);
+    let most_bytes = native.shared.limits.body_bytes.saturating_mul(MAX_GROWTH);
+    let checked = Arc::clone(&expected);
+    let amend: Amend = Arc::new(move |session: &Session| {
+        let details = change(&session.details);
+        let changed = Session { details, ..session.clone() };
+        let fits = resource::text(&changed).len() <= most_bytes;
+        (fits && checked.is_met(session)).then_some(changed.details)
+    });
+    match native.shared.sessions.amend(&visit.access, id, once, amend).await? {
+        Amended::Changed(session) | Amended::Repeated(session) => Ok(answer(StatusCode::OK, &session, &tag(&session))),
+        Amended::Left(session) if !expected.is_met(&session) => {
+            Err(Problem::about(Code::PreconditionFailed, "If-Match", "names another state of the session; get it again"))
+        }
+        Amended::Left(_) => Err(Problem::new(Code::TooLarge, format!("the session would have more than {most_bytes} bytes"))),
+        Amended::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
+        Amended::NoSuchSession => Err(Problem::no_session()),
+    }
+}

@@ -1,0 +1,80 @@
+//! `POST /v1/sessions`: one session.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use calldata_core::port::Creation;
+use calldata_core::{NewSession, Session, Tenant};
+use calldata_interchange::SessionDocument;
+
+use crate::Native;
+use crate::client::Need;
+use crate::once::once;
+use crate::problem::{Code, Problem, ProblemDocument};
+use crate::resource::{answer, tag};
+use crate::shapes::SessionResource;
+use crate::visit::{Visit, text};
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Stores a session.
+#[utoipa::path(
+    post, path = "/v1/sessions", operation_id = "createSession", tag = "sessions", summary = "Store a session",
+    description = "Stores one session, with its turns and answers if there are any, and answers once it is durable. With an \
+        `Idempotency-Key`, the same request again within a day is answered as the first one was and stores nothing.",
+    params(("Idempotency-Key" = Option<String>, Header, description = "A name for the request, 1 to 255 characters; the same one for every repetition.")),
+    request_body(content = SessionResource, content_type = "application/json"),
+    responses(
+        (status = 201, description = "Stored.", body = SessionResource, content_type = "application/json",
+            headers(("Location" = String, description = "The path of the session."), ("ETag" = String, description = "Changes with the session."),
+                ("Idempotency-Replayed" = String, description = "`true` where the request was done before."))),
+        (status = 400, description = "The session cannot be read, or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 409, description = "There is a session with this id, or another request with this key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn create(State(native): State<Native>, request: Request) -> Response {
+    native.answer(Need::Write, request, store).await
+}
+
+async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
+    let body = visit.read_body(native).await?;
+    let once = once(&visit, "POST /v1/sessions", &body)?;
+    let new = read_session(text(&body)?, &visit.access.tenant)?;
+    let (creation, session) = native.shared.sessions.create(&visit.access, new, once).await?;
+    match creation {
+        Creation::Created => Ok(created(&session, false)),
+        // Of one that is gone since, what it was told to be is all that is known.
+        Creation::Repeated(known) => Ok(created(known.as_deref().unwrap_or(&session), true)),
+        Creation::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
+        Creation::IdTaken => Err(Problem::about(Code::Conflict, "id", "belongs to a session that is there already")),
+    }
+}
+
+/// The session that a text describes. When it was received, is the gateway's to say.
+pub(crate) fn read_session(text: &str, tenant: &Tenant) -> Result<NewSession, Problem> {
+    let session = SessionDocument::parse(text)?.into_session(tenant.default_country)?;
+    Ok(NewSession { received: None, ..session })
+}
+
+fn created(session: &Session, replayed: bool) -> Response {
+    let mut response = answer(StatusCode::CREATED, session, &tag(session));
+    if let Ok(location) = HeaderValue::try_from(path(session)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    if replayed {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// The path of a session, whatever its identifier consists of.
+fn path(session: &Session) -> String {
+    let id: String = form_urlencoded::byte_serialize(session.id.as_str().as_bytes()).collect();
+    // In a path, a space is no plus.
+    format!("/v1/sessions/{}", id.replace('+', "%20"))
+}

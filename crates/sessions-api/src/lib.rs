@@ -1,0 +1,100 @@
+//! The native interface `/v1`: everything that neither dialect can say.
+//!
+//! Rooms: [`visit`] is what every request passes, [`client`] recognises who asks, [`problem`] holds the words for what went wrong,
+//! [`resource`] writes sessions and their tags, [`query`] and [`cursor`] read what a list is asked for, [`once`] names requests that must not
+//! be done twice, [`shapes`] describes bodies. Each operation has a file. Arrows: http, interchange, core.
+//!
+//! To add an operation: a file with its handler, a route here, a line in the description.
+
+mod amend;
+mod batch;
+mod client;
+mod create;
+mod cursor;
+mod get;
+mod list;
+mod once;
+mod problem;
+mod query;
+mod resource;
+mod shapes;
+mod visit;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing};
+use calldata_http::Shared;
+use secrecy::SecretString;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+use crate::cursor::Cursors;
+use crate::problem::{Code, Problem};
+
+/// What stands behind the operations.
+#[derive(Clone)]
+pub struct Native {
+    shared: Shared,
+    cursors: Cursors,
+}
+
+impl Native {
+    /// The interface over what is shared. The first of the `secrets` signs what clients bring back, every one of them is accepted.
+    pub fn new(shared: Shared, secrets: Vec<SecretString>) -> Self {
+        Self { shared, cursors: Cursors::new(secrets) }
+    }
+}
+
+/// The routes of the interface.
+pub fn router(native: Native) -> Router {
+    Router::new()
+        .route("/v1/sessions", routing::get(list::list).post(create::create).fallback(other_method))
+        .route("/v1/sessions:batch", routing::post(batch::batch).fallback(other_method))
+        .route("/v1/sessions/{id}", routing::get(get::get).put(amend::replace).fallback(other_method))
+        .route("/v1/sessions/{id}/turns", routing::post(amend::append).fallback(other_method))
+        .route("/v1/calls", routing::get(list::list_calls).fallback(other_method))
+        .route("/v1/{*rest}", routing::any(nothing))
+        .with_state(native)
+}
+
+async fn nothing(_: Request) -> Response {
+    Problem::new(Code::NotFound, "there is nothing at this path; see /docs").into_response()
+}
+
+async fn other_method(_: Request) -> Response {
+    let mut response = Problem::new(Code::InvalidRequest, "this path has other methods; see /docs").into_response();
+    *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+/// The description of the interface.
+pub fn description() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Sessions (native interface)",
+        description = "What was learned during calls, whichever dialect brought it: stored, listed, exported. JSON in camelCase, times in RFC \
+            3339, problems as `application/problem+json` with a stable `code`. All of it is ours.",
+    ),
+    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, list::list_calls),
+    components(schemas(
+        shapes::SessionResource, shapes::RecordingResource, shapes::TurnResource, shapes::AnswerResource, shapes::AdditionsResource,
+        shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, problem::ProblemDocument, problem::Code,
+    )),
+    modifiers(&SecuritySchemes),
+    tags((name = "sessions", description = "Store, list and change sessions (native interface)")),
+)]
+struct Description;
+
+struct SecuritySchemes;
+
+impl Modify for SecuritySchemes {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let about = "An access key. One that several tenants brought along is sent as Basic, with the client id as user name.";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
+        description.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}

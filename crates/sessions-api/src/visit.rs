@@ -1,0 +1,94 @@
+//! What every request passes: room, who asks, and the time it may take.
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use calldata_core::Access;
+use calldata_http::{BodyError, Seat, Stay, holding, read_body};
+use tokio::time::Instant;
+
+use crate::Native;
+use crate::client::{Need, recognise};
+use crate::problem::{Code, Problem};
+
+/// A request whose sender is recognised.
+pub(crate) struct Visit {
+    pub(crate) access: Access,
+    pub(crate) parts: Parts,
+    pub(crate) seat: Seat,
+    body: Body,
+    arrived: Instant,
+}
+
+impl Native {
+    /// Answers a request of somebody who may do this, within the time that there is.
+    pub(crate) async fn answer<W>(&self, need: Need, request: Request, work: W) -> Response
+    where
+        W: AsyncFnOnce(&Self, Visit) -> Result<Response, Problem>,
+    {
+        let answered = tokio::time::timeout(self.shared.limits.deadline, async {
+            let visit = self.visit(need, Stay::Working, request).await?;
+            let seat = visit.seat.clone();
+            Ok(holding(work(self, visit).await?, seat))
+        });
+        // A write that is under way goes on when its request is dropped here.
+        answered.await.unwrap_or_else(|_| Err(Problem::busy())).unwrap_or_else(IntoResponse::into_response)
+    }
+
+    /// The same where the answer goes on for as long as there is something to tell; the work has its own time.
+    pub(crate) async fn stream<W>(&self, need: Need, stay: Stay, request: Request, work: W) -> Response
+    where
+        W: AsyncFnOnce(&Self, Visit) -> Result<Response, Problem>,
+    {
+        let visit = tokio::time::timeout(self.shared.limits.deadline, self.visit(need, stay, request));
+        let answered = async {
+            let visit = visit.await.unwrap_or_else(|_| Err(Problem::busy()))?;
+            let mut response = work(self, visit).await?;
+            response.extensions_mut().insert(calldata_http::Streamed);
+            Ok::<_, Problem>(response)
+        };
+        answered.await.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn visit(&self, need: Need, stay: Stay, request: Request) -> Result<Visit, Problem> {
+        let arrived = Instant::now();
+        let (parts, body) = request.into_parts();
+        let seat = self.shared.admission.enter(stay)?;
+        let access = recognise(&self.shared, &parts, &seat, need).await?;
+        Ok(Visit { access, parts, seat, body, arrived })
+    }
+}
+
+impl Visit {
+    /// The body as it comes.
+    pub(crate) fn take_body(&mut self) -> Body {
+        std::mem::take(&mut self.body)
+    }
+
+    /// The body as a whole.
+    pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
+        read_body(self.take_body(), self.arrived, native.shared.limits).await.map_err(|error| match error {
+            BodyError::TooLarge => {
+                Problem::new(Code::TooLarge, format!("the body has more than {} bytes", native.shared.limits.body_bytes))
+            }
+            BodyError::Interrupted => Problem::new(Code::InvalidRequest, "the body ended early"),
+            BodyError::TooSlow => Problem::new(Code::InvalidRequest, "the body did not arrive in time"),
+        })
+    }
+
+    /// A header's value, where it is there once and readable.
+    pub(crate) fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let mut values = self.parts.headers.get_all(name).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let readable = value.to_str().ok().filter(|_| values.next().is_none());
+        readable.map(Some).ok_or_else(|| Problem::invalid(name, "must be there once, in plain characters"))
+    }
+}
+
+/// The text of a body.
+pub(crate) fn text(body: &[u8]) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(body).map_err(|_| Problem::new(Code::InvalidRequest, "the body is not valid UTF-8"))?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}

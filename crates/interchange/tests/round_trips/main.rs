@@ -1,0 +1,4 @@
+//! What is written is read as what it was, in every format.
+
+mod generated;
+mod native;

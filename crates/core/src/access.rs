@@ -15,6 +15,13 @@ pub struct Access {
     pub scopes: Scopes,
 }
 
+impl Access {
+    /// Of the operator at the machine, who needs no key.
+    pub fn of_operator(tenant: Tenant) -> Self {
+        Self { tenant: Arc::new(tenant), key: KeyId::operator(), scopes: Scopes { read: true, write: true, admin: true } }
+    }
+}
+
 /// What a key may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scopes {

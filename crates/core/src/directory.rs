@@ -120,17 +120,18 @@ impl Directory {
             return Err(AuthError::Unavailable);
         }
         let now = self.clock.now();
-        let of = |tenant| known.live_key(tenant, matches, now).map(|key| (tenant, key));
+        let live_key = |tenant: &Arc<Tenant>| known.live_key(tenant, matches, now).map(Arc::clone).map(|key| (Arc::clone(tenant), key));
         let found = match name {
             TenantName::OfKey => {
-                let mut owners = known.tenants.values().filter_map(of);
-                owners.next().filter(|_| owners.next().is_none())
+                let mut owners = known.tenants.values().filter_map(live_key);
+                let first = owners.next();
+                first.filter(|_| owners.next().is_none())
             }
-            TenantName::Client(_) | TenantName::Oifde(_) => known.tenant(name).and_then(of),
+            TenantName::Client(_) | TenantName::Oifde(_) => known.tenant(name).and_then(live_key),
         };
         let Some((tenant, key)) = found else { return Ok(None) };
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
-        Ok(Some(Access { tenant: Arc::clone(tenant), key: key.id.clone(), scopes: key.scopes }))
+        Ok(Some(Access { tenant, key: key.id.clone(), scopes: key.scopes }))
     }
 
     /// Looks for changes; returns the tenants whose default country is another one now.

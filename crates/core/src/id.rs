@@ -82,6 +82,11 @@ text_id! {
 }
 
 impl KeyId {
+    /// What stands where it was no key, but the operator at the machine.
+    pub fn operator() -> Self {
+        Self("operator".to_owned())
+    }
+
     /// A new identifier.
     pub fn random() -> Self {
         Self(format!("k{:015x}", rand::random::<u64>() >> 4))

@@ -13,6 +13,7 @@ use calldata_core::{Clock, Directory, Purge, SessionStore, Sessions, StoreError}
 use calldata_http::{Limits, Origins, Shared, Source, health, layers, trace};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
+use sessions_api::Native;
 use tokio::sync::mpsc;
 use tower::{Service, ServiceExt, service_fn};
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -108,7 +109,8 @@ impl App {
     ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
         let shared = self.shared.clone();
         let oifde = Oifde::new(shared.clone(), self.secrets.clone());
-        let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone()));
+        let native = Native::new(shared.clone(), self.secrets.all());
+        let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone())).merge(sessions_api::router(native));
         let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
         let ways = Arc::new(Ways { router, shared, oifde, origins: origins.clone() });
         service_fn(move |request| Arc::clone(&ways).answer(request))

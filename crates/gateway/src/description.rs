@@ -7,14 +7,18 @@ const TITLE: &str = "calldata-gateway";
 const ABOUT: &str = "What a voice bot learned during a call, kept safe and handed to whoever needs it next, in the dialect that they already \
     speak. Statements marked *ours* are decisions of this gateway where a vendor is silent.";
 
-/// The documents by name: `parloa`, `oifde`, and `gateway` for all of them in one.
-pub fn documents() -> [(&'static str, OpenApi); 3] {
+/// The documents by name: `parloa`, `oifde`, `sessions`, and `gateway` for all of them in one.
+pub fn documents() -> [(&'static str, OpenApi); 4] {
     let parloa = completed(parloa_api::description());
     let oifde = completed(oifde_api::description());
-    let mut gateway = completed(calldata_http::health::Description::openapi()).merge_from(parloa.clone()).merge_from(oifde.clone());
+    let sessions = completed(sessions_api::description());
+    let mut gateway = completed(calldata_http::health::Description::openapi());
+    for document in [&parloa, &oifde, &sessions] {
+        gateway.merge(document.clone());
+    }
     gateway.info.title = TITLE.into();
     gateway.info.description = Some(ABOUT.into());
-    [("parloa", parloa), ("oifde", oifde), ("gateway", gateway)]
+    [("parloa", parloa), ("oifde", oifde), ("sessions", sessions), ("gateway", gateway)]
 }
 
 /// The text of a document, as it is served and committed.

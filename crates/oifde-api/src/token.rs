@@ -41,6 +41,11 @@ impl TokenSecrets {
         Ok(Self(Arc::new(secrets)))
     }
 
+    /// All of them, the one that signs first; for what else is signed.
+    pub fn all(&self) -> Vec<SecretString> {
+        self.0.to_vec()
+    }
+
     /// A token for the holder of a key, good from `now` on for [`LIFETIME`].
     pub(crate) fn issue(&self, tenant: TenantId, key: &KeyId, now: Timestamp) -> Option<String> {
         let expires = now.plus(LIFETIME).epoch_ms();

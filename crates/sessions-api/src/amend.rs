@@ -6,8 +6,8 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use calldata_core::port::{Amend, Amended, Once};
-use calldata_core::{Details, Session, SessionId};
-use calldata_interchange::read_additions;
+use calldata_core::{Access, Details, Session, SessionId};
+use calldata_interchange::read_turn_documents;
 
 use crate::Native;
 use crate::client::Need;
@@ -55,14 +55,14 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     let id = session_id(id)?;
     let body = visit.read_body(native).await?;
     let once = once(&visit, &format!("POST /v1/sessions/{id}/turns"), &body)?;
-    let (turns, answers) = read_additions(text(&body)?)?;
+    let (turns, answers) = read_turn_documents(text(&body)?)?;
     let change = move |details: &Details| {
         let mut details = details.clone();
         details.turns.extend(turns.iter().cloned());
         details.answers.extend(answers.iter().cloned());
         details
     };
-    amend(native, &visit, id, once, change).await
+    amend(native, &visit.access, id, Expected::of(&visit.parts.headers)?, once, change).await
 }
 
 /// Puts another session in the place of one.
@@ -99,18 +99,20 @@ async fn put(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     if new.id.is_some_and(|given| given != id) {
         return Err(Problem::invalid("id", "is not that of the path"));
     }
-    let given = new.details;
-    amend(native, &visit, id, None, move |details: &Details| Details { source: details.source, ..given.clone() }).await
+    let (given, expected) = (new.details, Expected::of(&visit.parts.headers)?);
+    let change = move |details: &Details| Details { source: details.source, ..given.clone() };
+    amend(native, &visit.access, id, expected, None, change).await
 }
 
 async fn amend(
     native: &Native,
-    visit: &Visit,
+    access: &Access,
     id: SessionId,
+    expected: Expected,
     once: Option<Once>,
     change: impl Fn(&Details) -> Details + Send + Sync + 'static,
 ) -> Result<Response, Problem> {
-    let expected = Arc::new(Expected::of(&visit.parts.headers)?);
+    let expected = Arc::new(expected);
     let most_bytes = native.shared.limits.body_bytes.saturating_mul(MAX_GROWTH);
     let checked = Arc::clone(&expected);
     let amend: Amend = Arc::new(move |session: &Session| {
@@ -119,7 +121,7 @@ async fn amend(
         let fits = resource::text(&changed).len() <= most_bytes;
         (fits && checked.is_met(session)).then_some(changed.details)
     });
-    match native.shared.sessions.amend(&visit.access, id, once, amend).await? {
+    match native.shared.sessions.amend(access, id, once, amend).await? {
         Amended::Changed(session) | Amended::Repeated(session) => Ok(answer(StatusCode::OK, &session, &tag(&session))),
         Amended::Left(session) if !expected.is_met(&session) => {
             Err(Problem::about(Code::PreconditionFailed, "If-Match", "names another state of the session; get it again"))

@@ -192,10 +192,11 @@ impl From<StoreError> for Problem {
 
 impl From<InvalidDocument> for Problem {
     fn from(error: InvalidDocument) -> Self {
-        let detail = error.to_string();
-        match error {
-            InvalidDocument::Shape(_) => Self::new(Code::InvalidRequest, detail),
-            InvalidDocument::Member { member, .. } => Self { field: Some(member.to_owned()), ..Self::new(Code::InvalidField, detail) },
-        }
+        let code = match &error {
+            InvalidDocument::Shape(_) => Code::InvalidRequest,
+            InvalidDocument::Unknown { .. } => Code::UnknownMember,
+            InvalidDocument::Missing { .. } | InvalidDocument::Repeated { .. } | InvalidDocument::Member { .. } => Code::InvalidField,
+        };
+        Self { field: error.member().map(str::to_owned), ..Self::new(code, error.to_string()) }
     }
 }

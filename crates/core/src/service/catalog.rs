@@ -10,7 +10,7 @@ use crate::access::Access;
 use crate::catalog::{Call, Filter, Listing, Order, Page, Place};
 use crate::port::{Amend, Amended, Creation, HistoryQuery, Once, Same, StoreError, Write, Written};
 use crate::uncancelled::uncancelled;
-use crate::{NewSession, Session, SessionId, Tenant};
+use crate::{NewSession, Session, SessionId};
 
 /// How many sessions are looked at in one question to the store.
 const LOOK: u64 = 200;
@@ -161,9 +161,9 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store could not be asked.
-    pub async fn read_on(&self, tenant: &Tenant, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
+    pub async fn read_on(&self, access: &Access, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
         let listing = Listing { filter, order: Order::OldestFirst, after, limit: LOOK };
-        let mut items = self.store.list(tenant.scope(self.clock.now()), &listing).await?;
+        let mut items = self.store.list(access.tenant.scope(self.clock.now()), &listing).await?;
         let is_last = u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
         let next = items.last().map(Place::of).filter(|_| !is_last);
         items.retain(|session| filter.matches(session));

@@ -1,0 +1,192 @@
+//! `GET /v1/sessions:export`: all sessions, or all that match, as they are read.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use calldata_core::catalog::{Filter, Page, Place};
+use calldata_core::{Access, Session, StoreError, Tenant, Zone};
+use calldata_http::{Seat, Stay, log_failure};
+use calldata_interchange::{csv, vcon, write_session};
+use futures_util::stream;
+
+use crate::Native;
+use crate::client::Need;
+use crate::list::FILTER;
+use crate::problem::{Problem, ProblemDocument};
+use crate::query::Parameters;
+use crate::visit::Visit;
+
+const PARAMETERS: [&str; 11] =
+    ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text", "format", "timeZone"];
+
+/// How often the store is asked that has no time, and how long it is waited before.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How sessions are written down.
+#[derive(Clone, Debug)]
+enum Format {
+    /// One JSON object a line.
+    Sessions,
+    /// A table, its times in this zone.
+    Csv(Zone),
+    /// One vCon a line.
+    Vcon,
+}
+
+impl Format {
+    /// As the parameter says, else as the client accepts it.
+    fn of(parameters: &Parameters, headers: &HeaderMap) -> Result<Self, Problem> {
+        let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let accepts = |media: &str| accepted.split(',').any(|range| range.split(';').next().is_some_and(|range| range.trim() == media));
+        let zone = match parameters.get("timeZone") {
+            None => Zone::utc(),
+            Some(name) => Zone::parse(name).map_err(|_| Problem::invalid("timeZone", "is not a time zone, such as Europe/Berlin"))?,
+        };
+        match parameters.get("format") {
+            Some("sessions" | "ndjson") => Ok(Self::Sessions),
+            Some("csv") => Ok(Self::Csv(zone)),
+            Some("vcon") => Ok(Self::Vcon),
+            Some(_) => Err(Problem::invalid("format", "must be sessions, csv or vcon")),
+            None if accepts("text/csv") => Ok(Self::Csv(zone)),
+            None if accepts("application/vcon+json") => Ok(Self::Vcon),
+            None => Ok(Self::Sessions),
+        }
+    }
+
+    fn content_type(&self) -> &'static str {
+        match self {
+            Self::Sessions => "application/x-ndjson",
+            Self::Csv(_) => "text/csv; charset=utf-8; header=present",
+            Self::Vcon => "application/vcon+json; charset=utf-8",
+        }
+    }
+
+    fn file_name(&self) -> &'static str {
+        match self {
+            Self::Sessions => "attachment; filename=\"sessions.ndjson\"",
+            Self::Csv(_) => "attachment; filename=\"sessions.csv\"",
+            Self::Vcon => "attachment; filename=\"sessions.vcon.ndjson\"",
+        }
+    }
+
+    fn begin(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Csv(_) => csv::write_header(out),
+            Self::Sessions | Self::Vcon => {}
+        }
+    }
+
+    fn write(&self, session: &Session, tenant: &Tenant, out: &mut Vec<u8>) {
+        let mut text = String::new();
+        match self {
+            Self::Csv(zone) => return csv::write_row(session, zone, out),
+            Self::Sessions => write_session(session, &mut text),
+            Self::Vcon => vcon::write(session, &tenant.name, tenant.id.number(), &mut text),
+        }
+        text.push('\n');
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// Exports sessions.
+#[utoipa::path(
+    get, path = "/v1/sessions:export", operation_id = "exportSessions", tag = "sessions", summary = "Export sessions",
+    description = "Gives all sessions that match, oldest start first, as they are read: one JSON object a line (NDJSON), a table (CSV; what a \
+        spreadsheet would run as a formula begins with an apostrophe), or one vCon a line. What arrives after the beginning is left out. \
+        `import` of the command line takes each of them back.",
+    params(
+        ("format" = Option<String>, Query, description = "`sessions` (NDJSON, default), `csv` or `vcon`; else as `Accept` says.", example = "sessions"),
+        ("timeZone" = Option<String>, Query, description = "The zone of the times in a table; UTC unless it is given.", example = "Europe/Berlin"),
+        ("caller" = Option<String>, Query, description = "Of this caller, compared as a phone number in any spelling, or a user id.", example = "+4930123456"),
+        ("countryCode" = Option<String>, Query, description = "The country of a local number in `caller`.", example = "+49"),
+        ("callId" = Option<String>, Query, description = "Of this call.", example = "145644644ff"),
+        ("ctiCallId" = Option<String>, Query, description = "Of this call, as the telephony platform names it."),
+        ("conversationId" = Option<String>, Query, description = "Of this conversation."),
+        ("intent" = Option<String>, Query, description = "In which the caller wanted this."),
+        ("from" = Option<String>, Query, description = "Begun then or later (RFC 3339).", example = "2024-02-27T00:00:00Z"),
+        ("to" = Option<String>, Query, description = "Begun then or earlier (RFC 3339).", example = "2034-02-28T00:00:00Z"),
+        ("text" = Option<String>, Query, description = "With this in their `content`, in any letter case."),
+    ),
+    responses(
+        (status = 200, description = "The sessions.", content((String = "application/x-ndjson"), (String = "text/csv"), (String = "application/vcon+json"))),
+        (status = 400, description = "A parameter is unknown or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
+    ),
+    security(("key" = [])),
+)]
+pub(crate) async fn export(State(native): State<Native>, request: Request) -> Response {
+    native.stream(Need::Read, Stay::Working, request, begin).await
+}
+
+async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
+    let parameters = Parameters::read(visit.parts.uri.query(), &PARAMETERS)?;
+    let format = Format::of(&parameters, &visit.parts.headers)?;
+    let filter = Filter { received_until: Some(native.shared.sessions.now()), ..parameters.filter(visit.access.tenant.default_country)? };
+    let (content_type, file_name) = (format.content_type(), format.file_name());
+    let mut export = Export { native: native.clone(), access: visit.access, _seat: visit.seat, filter, format, at: Some(None) };
+    // The first piece is read before the status is given.
+    let mut first = Vec::new();
+    export.format.begin(&mut first);
+    export.read_on(&mut first).await?;
+    let rest = stream::unfold(export, |mut export| async {
+        let mut piece = Vec::new();
+        match export.read_on(&mut piece).await {
+            Ok(true) => Some((Ok(Bytes::from(piece)), export)),
+            Ok(false) => None,
+            Err(error) => {
+                log_failure("export", &error);
+                // The client sees the answer end before its end.
+                export.at = None;
+                Some((Err(error), export))
+            }
+        }
+    });
+    let body = Body::from_stream(futures_util::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest));
+    let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(file_name));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// Sessions on their way out, a few at a time: nothing is kept open in the store between two pieces.
+struct Export {
+    native: Native,
+    access: Access,
+    _seat: Seat,
+    filter: Filter,
+    format: Format,
+    /// After which place to go on; `None` at the end.
+    at: Option<Option<Place>>,
+}
+
+impl Export {
+    /// Writes the next piece, which may be empty; false at the end.
+    async fn read_on(&mut self, out: &mut Vec<u8>) -> Result<bool, StoreError> {
+        let Some(after) = self.at.take() else { return Ok(false) };
+        let page = self.next_page(after.as_ref()).await?;
+        for session in &page.items {
+            self.format.write(session, &self.access.tenant, out);
+        }
+        self.at = page.next.map(Some);
+        Ok(true)
+    }
+
+    /// What the store has no time for is asked again: an answer that has begun cannot say so.
+    async fn next_page(&self, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match self.native.shared.sessions.read_on(&self.access, &self.filter, after).await {
+                Err(StoreError::Busy(_)) if tries > 0 => tokio::time::sleep(PAUSE).await,
+                page => return page,
+            }
+        }
+    }
+}

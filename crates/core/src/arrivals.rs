@@ -107,6 +107,11 @@ impl Arrivals {
         }
     }
 
+    /// Becomes true when the gateway is about to stop.
+    pub(crate) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
+    }
+
     /// Wakes everybody; from now on nobody waits.
     pub fn close(&self) {
         self.closed.send_replace(true);

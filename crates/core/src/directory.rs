@@ -134,6 +134,20 @@ impl Directory {
         Ok(Some(Access { tenant, key: key.id.clone(), scopes: key.scopes }))
     }
 
+    /// What somebody may do now who was let in earlier.
+    ///
+    /// # Errors
+    /// When that is nothing any more, or the store has not been asked for too long.
+    pub fn still(&self, access: &Access) -> Result<Access, AuthError> {
+        let known = self.known();
+        if self.confirmed().is_none_or(|confirmed| confirmed.elapsed() > MAX_STALENESS) {
+            return Err(AuthError::Unavailable);
+        }
+        let tenant = known.tenants.get(&access.tenant.id).ok_or(AuthError::NotRecognised)?;
+        let key = known.live_key(tenant, &|key: &AccessKey| key.id == access.key, self.clock.now()).ok_or(AuthError::NotRecognised)?;
+        Ok(Access { tenant: Arc::clone(tenant), key: key.id.clone(), scopes: key.scopes })
+    }
+
     /// Looks for changes; returns the tenants whose default country is another one now.
     ///
     /// # Errors

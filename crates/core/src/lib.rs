@@ -40,7 +40,7 @@ pub use id::{CallId, KeyId, SessionId, TenantId};
 pub use json_text::{JsonKind, JsonText, JsonTextError};
 pub use port::{DirectoryStore, SessionStore, StoreError};
 pub use purge::Purge;
-pub use service::{Latest, Sessions};
+pub use service::{FollowError, Follower, Latest, Sessions, Told};
 pub use session::{Details, DialogType, NewSession, Recording, Session, Source};
 pub use tenant::Tenant;
 pub use timestamp::Timestamp;

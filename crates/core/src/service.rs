@@ -1,9 +1,12 @@
 //! What the gateway does with sessions, with its clock and its rules.
 
 mod catalog;
+mod follow;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::arrivals::{Arrivals, WaitLimits};
@@ -12,7 +15,9 @@ use crate::id::SessionIds;
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
 use crate::replay::ReplayDigest;
 use crate::uncancelled::uncancelled;
-use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, Timestamp};
+use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, TenantId, Timestamp};
+
+pub use follow::{FollowError, Follower, Told};
 
 /// How many sessions are rewritten at a time.
 const REWRITE_BATCH: u64 = 100;
@@ -43,12 +48,15 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     ids: SessionIds,
     arrivals: Arc<Arrivals>,
+    /// Something was stored here.
+    stored: watch::Sender<()>,
 }
 
 impl Sessions {
     /// Sessions in `store`, by `clock`.
     pub fn new(store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, limits: WaitLimits) -> Arc<Self> {
-        Arc::new(Self { store, clock, ids: SessionIds::default(), arrivals: Arc::new(Arrivals::new(limits)) })
+        let arrivals = Arc::new(Arrivals::new(limits));
+        Arc::new(Self { store, clock, ids: SessionIds::default(), arrivals, stored: watch::Sender::new(()) })
     }
 
     /// The present moment.
@@ -91,10 +99,18 @@ impl Sessions {
         let results = self.store.write(writes).await;
         for ((tenant, call, caller), result) in about.iter().zip(&results) {
             if result.is_ok() {
-                self.arrivals.announce(*tenant, call, caller);
+                self.announce(*tenant, call, caller);
             }
         }
         results
+    }
+
+    fn announce(&self, tenant: TenantId, call: &CallId, caller: &CallerKey) {
+        self.arrivals.announce(tenant, call, caller);
+        // A lock, where somebody follows along.
+        if self.stored.receiver_count() > 0 {
+            self.stored.send_replace(());
+        }
     }
 
     /// The newest session of that call and caller, when it was last received at most `max_age_s` whole seconds ago (PAR-G1, PAR-G2).

@@ -11,6 +11,7 @@ mod batch;
 mod client;
 mod create;
 mod cursor;
+mod events;
 mod get;
 mod list;
 mod once;
@@ -53,6 +54,7 @@ pub fn router(native: Native) -> Router {
         .route("/v1/sessions/{id}", routing::get(get::get).put(amend::replace).fallback(other_method))
         .route("/v1/sessions/{id}/turns", routing::post(amend::append).fallback(other_method))
         .route("/v1/calls", routing::get(list::list_calls).fallback(other_method))
+        .route("/v1/events", routing::get(events::events).fallback(other_method))
         .route("/v1/{*rest}", routing::any(nothing))
         .with_state(native)
 }
@@ -79,13 +81,17 @@ pub fn description() -> utoipa::openapi::OpenApi {
         description = "What was learned during calls, whichever dialect brought it: stored, listed, exported. JSON in camelCase, times in RFC \
             3339, problems as `application/problem+json` with a stable `code`. All of it is ours.",
     ),
-    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, list::list_calls),
+    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, list::list_calls, events::events),
     components(schemas(
         shapes::SessionResource, shapes::RecordingResource, shapes::TurnResource, shapes::AnswerResource, shapes::AdditionsResource,
-        shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, problem::ProblemDocument, problem::Code,
+        shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, events::EventResource,
+        events::EventData, problem::ProblemDocument, problem::Code,
     )),
     modifiers(&SecuritySchemes),
-    tags((name = "sessions", description = "Store, list and change sessions (native interface)")),
+    tags(
+        (name = "sessions", description = "Store, list and change sessions (native interface)"),
+        (name = "events", description = "Follow what happens to sessions (native interface)"),
+    ),
 )]
 struct Description;
 

@@ -49,7 +49,7 @@ impl Sessions {
                 None => this.create_together(write).await?,
             };
             if creation == Creation::Created {
-                this.arrivals.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+                this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
             }
             Ok((creation, session))
         });
@@ -89,7 +89,7 @@ impl Sessions {
             let now = this.clock.now();
             let amended = this.store.amend(tenant.scope(now), &id, now, once, amend).await?;
             if let Amended::Changed(session) = &amended {
-                this.arrivals.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+                this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
             }
             Ok(amended)
         });

@@ -1,0 +1,154 @@
+//! Following along: what happens to a tenant's sessions, as it happens, and from where one left off.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::Sessions;
+use crate::access::Access;
+use crate::event::{Event, EventKind, Position};
+use crate::port::StoreError;
+use crate::{Session, SessionId};
+
+/// Events that are handed over together.
+const TOGETHER: u64 = 100;
+/// How often it is looked for what other instances stored.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// And for what is stored here, at most.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// What was stored here may not be certain yet: somebody else may be storing something that comes before it.
+const SETTLING: Duration = Duration::from_millis(50);
+const SETTLING_LOOKS: u32 = 4;
+
+/// What happened, with the session as it is now.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// What happened.
+    pub event: Event,
+    /// The session; `None` where it was erased.
+    pub session: Option<Session>,
+}
+
+/// Why nobody can follow from there.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// No such event was ever told of.
+    #[error("no event has this id")]
+    Unknown,
+    /// Later events have been dropped since.
+    #[error("events after this one have been dropped")]
+    TooOld,
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Somebody who follows along.
+pub struct Follower {
+    sessions: Arc<Sessions>,
+    tenant_access: Access,
+    at: Position,
+    stored: watch::Receiver<()>,
+    closed: watch::Receiver<bool>,
+}
+
+impl Sessions {
+    /// Begins to follow a tenant's sessions: after this event, or from now on.
+    ///
+    /// # Errors
+    /// When there is no such event any more, or the store could not be asked.
+    pub async fn follow(self: &Arc<Self>, access: Access, after: Option<Position>) -> Result<Follower, FollowError> {
+        // Before the first look, so that nothing slips in between.
+        let (stored, closed) = (self.stored.subscribe(), self.arrivals.closed());
+        let end = self.store.end().await?;
+        let at = match after {
+            None => end,
+            Some(after) if after > end => return Err(FollowError::Unknown),
+            Some(after) if after < self.store.dropped_until(access.tenant.id).await? => return Err(FollowError::TooOld),
+            Some(after) => after,
+        };
+        Ok(Follower { sessions: Arc::clone(self), tenant_access: access, at, stored, closed })
+    }
+}
+
+impl Follower {
+    /// Whose sessions are followed, and what may be seen of them.
+    pub fn access(&self) -> &Access {
+        &self.tenant_access
+    }
+
+    /// The same with what has changed of it since.
+    pub fn set_access(&mut self, access: Access) {
+        self.tenant_access = access;
+    }
+
+    /// What happened next, in order; `None` after `patience` without anything, or where the gateway is about to stop.
+    ///
+    /// # Errors
+    /// When the store could not be asked; asking again goes on where this left off.
+    pub async fn next(&mut self, patience: Duration) -> Result<Option<Vec<Told>>, StoreError> {
+        let until = Instant::now() + patience;
+        let mut settling = 0;
+        loop {
+            let told = self.look().await?;
+            if !told.is_empty() {
+                return Ok(Some(told));
+            }
+            if self.is_over() || Instant::now() >= until {
+                return Ok(None);
+            }
+            let pause = if settling > 0 { SETTLING } else { LOOK_INTERVAL };
+            let stored = tokio::select! {
+                _ = self.closed.wait_for(|closed| *closed) => return Ok(None),
+                () = sleep(pause) => false,
+                _ = self.stored.changed() => true,
+            };
+            settling = if stored { SETTLING_LOOKS } else { settling.saturating_sub(1) };
+            if stored {
+                sleep(LOOK_PAUSE).await;
+            }
+        }
+    }
+
+    /// Whether the gateway is about to stop.
+    pub fn is_over(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    async fn look(&mut self) -> Result<Vec<Told>, StoreError> {
+        loop {
+            self.stored.mark_unchanged();
+            let events = self.sessions.store.events(self.tenant_access.tenant.id, self.at, TOGETHER).await?;
+            let Some(last) = events.last().map(|event| event.position) else { return Ok(Vec::new()) };
+            let told = self.with_sessions(events).await?;
+            // Only now: whoever asks again after an error must not miss them.
+            self.at = last;
+            if !told.is_empty() {
+                return Ok(told);
+            }
+        }
+    }
+
+    /// Of sessions that are gone, nothing is told but that they were erased.
+    async fn with_sessions(&self, events: Vec<Event>) -> Result<Vec<Told>, StoreError> {
+        let mut known: HashMap<SessionId, Option<Session>> = HashMap::new();
+        let mut told = Vec::with_capacity(events.len());
+        for event in events {
+            if event.kind == EventKind::Erased {
+                told.push(Told { event, session: None });
+                continue;
+            }
+            if !known.contains_key(&event.session) {
+                let found = self.sessions.find(&self.tenant_access, &event.session).await?;
+                known.insert(event.session.clone(), found);
+            }
+            if let Some(session) = known.get(&event.session).cloned().flatten() {
+                told.push(Told { event, session: Some(session) });
+            }
+        }
+        Ok(told)
+    }
+}

@@ -11,6 +11,7 @@ mod examples;
 mod faults;
 mod front;
 mod instances;
+mod native;
 mod observability;
 mod overload;
 mod security;

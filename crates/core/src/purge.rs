@@ -16,6 +16,11 @@ const ROUND_INTERVAL: Duration = Duration::from_secs(10);
 /// The pause after a slice, as a multiple of the time for which it kept others from writing.
 const PAUSE: u32 = 2;
 
+/// For how long it is kept what happened.
+const EVENT_RETENTION: Duration = Duration::from_hours(7 * 24);
+/// For how long a request that has a name is not done twice.
+const NAME_RETENTION: Duration = Duration::from_hours(24);
+
 /// A clock that runs ahead of time by more than this has been set, or was wrong, or is now.
 const LEAP: Duration = Duration::from_mins(1);
 /// At the start of a process, a clock that is right rarely finds that nothing has arrived for longer than this.
@@ -65,6 +70,7 @@ impl Purge {
     /// When the store could not; what was deleted until then is gone, and doing it again is safe.
     pub async fn run(&self, tenants: &[Arc<Tenant>]) -> Result<u64, StoreError> {
         let mut deleted = 0;
+        self.forget(tenants).await?;
         for expired in self.backlog(tenants).await? {
             let now = self.clock.now();
             while let Some(slice) = self.store.purge(expired.tenant, now).await? {
@@ -77,6 +83,21 @@ impl Purge {
             }
         }
         Ok(deleted)
+    }
+
+    /// Drops what was told long ago, and at the latest with what it was about; and the names of requests that nobody repeats any more.
+    async fn forget(&self, tenants: &[Arc<Tenant>]) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        for tenant in tenants {
+            let until = tenant.horizon(now).max(now.minus(EVENT_RETENTION));
+            while self.store.drop_events(tenant.id, until).await? > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        while self.store.forget_names(now.minus(NAME_RETENTION)).await? > 0 {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 
     /// When the newest session of all was received; `None` where nothing is known.

@@ -55,6 +55,7 @@ pub fn router(native: Native) -> Router {
         .route("/v1/sessions/{id}/turns", routing::post(amend::append).fallback(other_method))
         .route("/v1/calls", routing::get(list::list_calls).fallback(other_method))
         .route("/v1/events", routing::get(events::events).fallback(other_method))
+        .route("/v1/", routing::any(nothing))
         .route("/v1/{*rest}", routing::any(nothing))
         .with_state(native)
 }

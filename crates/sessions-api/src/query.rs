@@ -24,7 +24,9 @@ impl Parameters {
                 return Err(Problem::new(Code::UnknownMember, detail));
             };
             if value.is_empty() {
-                return Err(Problem::invalid(name, "is empty; leave it out"));
+                // A page that was asked for with nothing is not the first one.
+                let code = if *name == "cursor" { Code::InvalidCursor } else { Code::InvalidField };
+                return Err(Problem::about(code, name, "is empty; leave it out"));
             }
             if parameters.iter().any(|(given, _)| given == name) {
                 return Err(Problem::invalid(name, "is given twice"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::description::Description;
+use crate::events::Events;
 
 /// A client of one gateway.
 #[derive(Clone)]
@@ -78,6 +79,23 @@ impl Client {
             panic!("{method} {path} was answered {status}, which the API description does not allow: {complaint}\n{}", answer.text());
         }
         Ok(answer)
+    }
+}
+
+impl Client {
+    /// Follows the events of the tenant with this key.
+    ///
+    /// # Panics
+    /// When they cannot be followed.
+    pub async fn follow(&self, key: &str, last_event_id: Option<&str>) -> Events {
+        let mut request = self.http.get(format!("{}/v1/events", self.base)).bearer_auth(key);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.expect("the gateway answers");
+        assert_eq!(response.status(), 200, "events can be followed");
+        let check = Arc::clone(&self.description);
+        Events::of(response, check)
     }
 }
 

@@ -11,14 +11,22 @@ use crate::client::Answer;
 
 /// What every operation may answer.
 pub struct Description {
-    /// By path in lower case, method in lower case and status.
-    responses: HashMap<(String, String, u16), Response>,
+    /// By path in lower case, method in lower case and status; the status is `None` for all others.
+    responses: HashMap<(String, String, Option<u16>), Response>,
     paths: Vec<String>,
 }
 
 struct Response {
-    /// By media type; `None` where the body is not JSON.
-    content: HashMap<String, Option<Validator>>,
+    /// By media type.
+    content: HashMap<String, Content>,
+}
+
+enum Content {
+    Json(Validator),
+    /// One JSON text a line; of any kind where a line is described as text.
+    Lines(Option<Validator>),
+    /// Anything.
+    Other,
 }
 
 impl Description {
@@ -42,7 +50,7 @@ impl Description {
             paths.push(path.to_lowercase());
             for (method, operation) in item.as_object().expect("a path has operations") {
                 for (status, response) in operation["responses"].as_object().expect("an operation has responses") {
-                    let status = status.parse().expect("every status is given by its number");
+                    let status = (status != "default").then(|| status.parse().expect("other statuses are given by their number"));
                     responses.insert((path.to_lowercase(), method.clone(), status), Response::of(response, &document["components"]));
                 }
             }
@@ -57,23 +65,45 @@ impl Description {
     pub fn check(&self, method: &str, path: &str, answer: &Answer) -> Result<(), String> {
         let path = path.split('?').next().unwrap_or(path).trim_end_matches('/').to_lowercase();
         let method = method.to_lowercase();
-        let described = self.responses.keys().any(|(known, operation, _)| *known == path && *operation == method);
-        if !self.paths.contains(&path) || !described {
+        let Some(path) = self.template(&path) else { return Ok(()) };
+        if !self.responses.keys().any(|(known, operation, _)| *known == path && *operation == method) {
             return Ok(());
         }
-        let response = self.responses.get(&(path, method, answer.status)).ok_or("this status is not described")?;
+        let response = |status| self.responses.get(&(path.clone(), method.clone(), status));
+        let response = response(Some(answer.status)).or_else(|| response(None)).ok_or("this status is not described")?;
         if answer.body.is_empty() {
             return Ok(());
         }
         let content_type = answer.header("content-type").ok_or("a body without a content type")?;
         let media_type = content_type.split(';').next().unwrap_or(content_type).trim();
-        let validator = response.content.get(media_type).ok_or_else(|| format!("{media_type} is not described"))?;
-        let Some(validator) = validator else { return Ok(()) };
-        let body: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("the body is not JSON: {error}"))?;
-        match validator.iter_errors(&body).next() {
-            Some(error) => Err(format!("at {}: {error}", error.instance_path())),
-            None => Ok(()),
+        match response.content.get(media_type).ok_or_else(|| format!("{media_type} is not described"))? {
+            Content::Json(validator) => check(validator, &answer.body),
+            Content::Lines(validator) => {
+                let lines = answer.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                validator.iter().try_for_each(|validator| lines.clone().try_for_each(|line| check(validator, line)))
+            }
+            Content::Other => Ok(()),
         }
+    }
+
+    /// The described path that this one is, one without variables first.
+    fn template(&self, path: &str) -> Option<String> {
+        let is_it = |template: &&String| {
+            let (parts, wanted) = (path.split('/'), template.split('/'));
+            parts.clone().count() == wanted.clone().count()
+                && parts.zip(wanted).all(|(part, wanted)| part == wanted || (wanted.starts_with('{') && !part.is_empty()))
+        };
+        let mut found: Vec<_> = self.paths.iter().filter(is_it).collect();
+        found.sort_by_key(|template| template.contains('{'));
+        found.first().map(|template| (*template).clone())
+    }
+}
+
+fn check(validator: &Validator, json: &[u8]) -> Result<(), String> {
+    let body: Value = serde_json::from_slice(json).map_err(|error| format!("the body is not JSON: {error}"))?;
+    match validator.iter_errors(&body).next() {
+        Some(error) => Err(format!("at {}: {error}", error.instance_path())),
+        None => Ok(()),
     }
 }
 
@@ -81,11 +111,18 @@ impl Response {
     fn of(response: &Value, components: &Value) -> Self {
         let mut content = HashMap::new();
         for (media_type, described) in response["content"].as_object().into_iter().flatten() {
-            let validator = (media_type == "application/json").then(|| {
+            let validator = || {
                 let schema = json!({ "allOf": [described["schema"]], "components": components });
                 jsonschema::validator_for(&schema).expect("every schema is one")
-            });
-            content.insert(media_type.clone(), validator);
+            };
+            let is_text = described["schema"]["type"] == "string";
+            let judged = match media_type.as_str() {
+                "application/x-ndjson" => Content::Lines((!is_text).then(validator)),
+                "text/event-stream" => Content::Json(validator()),
+                json if json.ends_with("json") && !is_text => Content::Json(validator()),
+                _ => Content::Other,
+            };
+            content.insert(media_type.clone(), judged);
         }
         Self { content }
     }

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::builders::{a_clock, a_key, a_tenant};
 use crate::client::{Answer, Client};
 use crate::engine::TestDatabase;
+use crate::events::Events;
 
 /// What tokens are signed with in tests; two gateways with this secret are two instances.
 const TOKEN_SECRET: &str = "a token secret for tests, 32 bytes or more";
@@ -199,5 +200,31 @@ impl Account {
     pub async fn gettoken(&self, secret: &str) -> Answer {
         let body = format!(r#"{{"appKey":"{}","appSecret":"{secret}"}}"#, self.tenant.oifde_id);
         self.client.request("POST", "/oifde/rest/api/gettoken", &[], body.into_bytes()).await
+    }
+
+    /// A request to the native interface (`/sessions?limit=1`), by the tenant's key.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn native(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.native_with(method, path, &[], body).await
+    }
+
+    /// The same with further headers.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn native_with(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let bearer = format!("Bearer {}", self.key);
+        let headers: Vec<_> = [("authorization", bearer.as_str())].into_iter().chain(headers.iter().copied()).collect();
+        self.client.request(method, &format!("/v1{path}"), &headers, body.into()).await
+    }
+
+    /// Follows the tenant's events, after the one with this id or from now on.
+    ///
+    /// # Panics
+    /// When they cannot be followed.
+    pub async fn follow(&self, last_event_id: Option<&str>) -> Events {
+        self.client.follow(&self.key, last_event_id).await
     }
 }

@@ -9,6 +9,7 @@ pub mod careless;
 pub mod client;
 pub mod description;
 pub mod engine;
+pub mod events;
 pub mod fault_proxy;
 pub mod fuzz;
 pub mod gateway;

@@ -4,6 +4,8 @@
 //! Wire types and their translation into the domain, nothing else. Arrows: core. To add a member: [`document`] for a session,
 //! [`items`] for a turn or an answer, where the OIFDE name stands beside ours.
 
+mod bounded;
+pub mod csv;
 pub mod document;
 pub mod invalid;
 pub mod items;

@@ -3,3 +3,4 @@
 mod csv;
 mod generated;
 mod native;
+mod vcon;

@@ -144,14 +144,14 @@ impl From<(usize, Reason)> for InvalidItem {
 
 /// The members of an item, by either of two names each.
 struct Members {
-    members: Vec<(String, JsonText)>,
+    given: Vec<(String, JsonText)>,
     known: Vec<[&'static str; 2]>,
     any_known: bool,
 }
 
 impl Members {
     fn of(item: &JsonText) -> Result<Self, Reason> {
-        Ok(Self { members: item.members().map_err(|_| Reason::NoObject)?, known: Vec::new(), any_known: false })
+        Ok(Self { given: item.members().map_err(|_| Reason::NoObject)?, known: Vec::new(), any_known: false })
     }
 
     /// Hands over the member that has one of the two names; null is unknown. Given under both names it is ambiguous, and nobody
@@ -163,7 +163,7 @@ impl Members {
         mut hand_over: impl FnMut(T),
     ) -> Result<(), Reason> {
         self.known.push(names);
-        let mut given = self.members.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let mut given = self.given.iter().filter(|(name, _)| names.contains(&name.as_str()));
         let Some((name, value)) = given.next() else { return Ok(()) };
         if given.next().is_some() {
             return Err(Reason::Same(names));
@@ -180,7 +180,7 @@ impl Members {
             Known::One if !self.any_known => Err(Reason::NothingKnown),
             Known::One | Known::None => Ok(item),
             Known::All => {
-                let unknown = self.members.into_iter().find(|(name, _)| !self.known.iter().flatten().any(|known| known == name));
+                let unknown = self.given.into_iter().find(|(name, _)| !self.known.iter().flatten().any(|known| known == name));
                 unknown.map_or(Ok(item), |(name, _)| Err(Reason::Unknown(name)))
             }
         }

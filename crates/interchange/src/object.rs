@@ -21,6 +21,11 @@ impl<'o> Object<'o> {
         Self { out, empty: true, without }
     }
 
+    /// From here on no member is passed over.
+    pub(crate) fn with_all(&mut self) {
+        self.without = &[];
+    }
+
     /// A member whose value `write` appends.
     pub(crate) fn value(&mut self, name: &str, write: impl FnOnce(&mut String)) {
         if self.without.contains(&name) {

@@ -56,7 +56,7 @@ pub fn json() -> impl Strategy<Value = JsonText> {
         ]
     });
     let deep = (0_usize..118).prop_map(|depth| "[".repeat(depth) + "1" + &"]".repeat(depth));
-    prop_oneof![9 => tree, 1 => deep].prop_map(|text| JsonText::parse(&text).unwrap())
+    prop_oneof![9 => tree, 1 => deep].prop_map(|text| JsonText::parse(&text).expect("generated JSON is JSON"))
 }
 
 fn object(members: &[(String, String)]) -> String {
@@ -71,7 +71,8 @@ fn object(members: &[(String, String)]) -> String {
 }
 
 fn fields() -> impl Strategy<Value = Fields> {
-    vec((text(), json().prop_map(JsonText::into_string)), 0..4).prop_map(|members| Fields::parse(&object(&members)).unwrap())
+    vec((text(), json().prop_map(JsonText::into_string)), 0..4)
+        .prop_map(|members| Fields::parse(&object(&members)).expect("an object of JSON"))
 }
 
 pub fn time() -> impl Strategy<Value = Timestamp> {
@@ -135,7 +136,7 @@ fn recording() -> impl Strategy<Value = Recording> {
 fn country_code(source: Source) -> BoxedStrategy<JsonText> {
     let texts = select(vec!["+49", " 41", "CH", "0041", "", " "]).prop_map(JsonText::string);
     if source == Source::Parloa {
-        prop_oneof![texts, select(vec!["null", "49"]).prop_map(|text| JsonText::parse(text).unwrap())].boxed()
+        prop_oneof![texts, select(vec!["null", "49"]).prop_map(|text| JsonText::parse(text).expect("this is JSON"))].boxed()
     } else {
         texts.boxed()
     }
@@ -159,9 +160,9 @@ pub fn session() -> impl Strategy<Value = Session> {
             let (dialog_type, intent, content, fields, recording, business_info, flag) = facts;
             let (turns, answers) = lists;
             let country = country_code.as_ref().and_then(|code| Country::parse(&code.display()).ok()).unwrap_or(Country::GERMANY);
-            let caller = Caller::new(&spelling, country).unwrap();
+            let caller = Caller::new(&spelling, country).expect("a caller without NUL");
             let details = Details {
-                call_id: CallId::new(&call_id).unwrap(),
+                call_id: CallId::new(&call_id).expect("an identifier without NUL"),
                 caller,
                 country_code,
                 cti_call_id,
@@ -182,7 +183,12 @@ pub fn session() -> impl Strategy<Value = Session> {
                 answers,
                 source,
             };
-            Session { id: SessionId::new(&id).unwrap(), received_first: one.min(other), received_last: one.max(other), details }
+            Session {
+                id: SessionId::new(&id).expect("an identifier without NUL"),
+                received_first: one.min(other),
+                received_last: one.max(other),
+                details,
+            }
         })
     })
 }

@@ -1,4 +1,6 @@
 //! What is written is read as what it was, in every format.
 
+mod csv;
 mod generated;
 mod native;
+mod vcon;

@@ -13,7 +13,7 @@ pub fn written(session: &Session) -> String {
 }
 
 pub fn read(text: &str) -> NewSession {
-    SessionDocument::parse(text).and_then(|document| document.into_session(Country::GERMANY)).unwrap()
+    SessionDocument::parse(text).and_then(|document| document.into_session(Country::GERMANY)).expect("what we wrote is read")
 }
 
 proptest! {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use calldata_core::tenant::Retention;
-use calldata_core::{Country, Zone};
+use calldata_core::{Country, Timestamp, Zone};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Load sessions from files; what cannot be loaded is reported by line, the rest is loaded
     Import(Import),
+    /// Write sessions into a file or to standard output, oldest start first
+    Export(Export),
     /// Delete what has expired, now; a running server does so by itself
     Purge {
         /// Delete nothing; show how much there is
@@ -301,6 +303,35 @@ pub(crate) struct Import {
     pub(crate) files: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The tenant's client id
+    #[arg(long, value_name = "C")]
+    pub(crate) client_id: String,
+    /// How: one JSON object a line, a table, or one vCon a line
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// Begun then or later, such as 2024-02-27T00:00:00Z
+    #[arg(long, value_name = "T", value_parser = a_time)]
+    pub(crate) from: Option<Timestamp>,
+    /// Begun then or earlier
+    #[arg(long, value_name = "T", value_parser = a_time)]
+    pub(crate) to: Option<Timestamp>,
+    /// A new file for them, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// The zone of the times in a table
+    #[arg(long, value_name = "ZONE", default_value = "UTC", value_parser = a_zone)]
+    pub(crate) time_zone: Zone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    Sessions,
+    Csv,
+    Vcon,
+}
+
 #[expect(clippy::doc_markdown, reason = "these texts are the help on a terminal")]
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -360,6 +391,10 @@ fn a_country(text: &str) -> Result<Country, String> {
 
 fn a_zone(text: &str) -> Result<Zone, String> {
     Zone::parse(text).map_err(|error| error.to_string())
+}
+
+fn a_time(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse_iso8601(text).ok_or("a time such as 2024-02-27T00:00:00Z")
 }
 
 fn a_retention(text: &str) -> Result<Retention, String> {

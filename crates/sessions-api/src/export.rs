@@ -15,7 +15,6 @@ use futures_util::stream;
 
 use crate::Native;
 use crate::client::Need;
-use crate::list::FILTER;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::visit::Visit;

@@ -4,6 +4,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use calldata_core::SessionId;
+use calldata_interchange::vcon;
 
 use crate::Native;
 use crate::client::Need;
@@ -12,6 +13,9 @@ use crate::query::Parameters;
 use crate::resource::{answer, is_known, set_tag, tag};
 use crate::shapes::SessionResource;
 use crate::visit::Visit;
+
+/// What a vCon is called.
+const VCON: &str = "application/vcon+json";
 
 /// Gives a session.
 #[utoipa::path(
@@ -47,9 +51,23 @@ async fn show(native: &Native, visit: Visit, id: &str) -> Result<Response, Probl
         response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
         return Ok(response);
     }
-    let mut response = answer(StatusCode::OK, &found, &tag);
+    let mut response = if prefers_vcon(&visit) {
+        let tenant = &visit.access.tenant;
+        let mut text = String::new();
+        vcon::write(&found, &tenant.name, tenant.id.number(), &mut text);
+        let mut response = ([(header::CONTENT_TYPE, VCON)], text).into_response();
+        set_tag(&mut response, &tag);
+        response
+    } else {
+        answer(StatusCode::OK, &found, &tag)
+    };
     response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
     Ok(response)
+}
+
+fn prefers_vcon(visit: &Visit) -> bool {
+    let accepted = visit.parts.headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    accepted.flat_map(|accept| accept.split(',')).any(|range| range.split(';').next().is_some_and(|range| range.trim() == VCON))
 }
 
 /// One that cannot be stored belongs to no session.

@@ -12,6 +12,7 @@ mod client;
 mod create;
 mod cursor;
 mod events;
+mod export;
 mod get;
 mod list;
 mod once;
@@ -51,6 +52,7 @@ pub fn router(native: Native) -> Router {
     Router::new()
         .route("/v1/sessions", routing::get(list::list).post(create::create).fallback(other_method))
         .route("/v1/sessions:batch", routing::post(batch::batch).fallback(other_method))
+        .route("/v1/sessions:export", routing::get(export::export).fallback(other_method))
         .route("/v1/sessions/{id}", routing::get(get::get).put(amend::replace).fallback(other_method))
         .route("/v1/sessions/{id}/turns", routing::post(amend::append).fallback(other_method))
         .route("/v1/calls", routing::get(list::list_calls).fallback(other_method))
@@ -82,7 +84,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
         description = "What was learned during calls, whichever dialect brought it: stored, listed, exported. JSON in camelCase, times in RFC \
             3339, problems as `application/problem+json` with a stable `code`. All of it is ours.",
     ),
-    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, list::list_calls, events::events),
+    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, export::export, list::list_calls, events::events),
     components(schemas(
         shapes::SessionResource, shapes::RecordingResource, shapes::TurnResource, shapes::AnswerResource, shapes::AdditionsResource,
         shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, events::EventResource,

@@ -17,8 +17,6 @@ use crate::resource::JSON;
 use crate::shapes::{CallPage, SessionPage};
 use crate::visit::Visit;
 
-/// The parameters that choose sessions.
-pub(crate) const FILTER: [&str; 9] = ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text"];
 const LIST: [&str; 12] =
     ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text", "limit", "cursor", "count"];
 

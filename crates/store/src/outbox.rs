@@ -141,6 +141,15 @@ impl Outbox for Database {
     }
 
     async fn drop_events(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
+        // Without a transaction that writes, where there is nothing to drop.
+        let engine = self.readers().get_database_backend();
+        let oldest = format!("SELECT at FROM event WHERE tenant_id = {} ORDER BY commit_no, place LIMIT 1", mark(engine, 1));
+        let oldest = Statement::from_sql_and_values(engine, oldest, [tenant.number().into()]);
+        let oldest = self.read(async { self.readers().query_one_raw(oldest).await.map_err(of_statement) }).await?;
+        let at: Option<i64> = oldest.map(|row| row.try_get("", "at")).transpose().map_err(of_statement)?;
+        if at.is_none_or(|at| at > until.epoch_ms()) {
+            return Ok(0);
+        }
         let drop: Work<(TenantId, Timestamp), u64> = |transaction, (tenant, until)| Box::pin(drop_some(transaction, *tenant, *until));
         self.writer().transact(&(tenant, until), drop).await
     }

@@ -34,8 +34,7 @@ fn without_a_live_key_there_is_one_answer() {
         let unknown = of("not-authenticated", None, 401);
         for header in [None, Some("Bearer wrong"), Some("Bearer "), Some("Digest x"), Some(account.key.as_str()), Some("Basic !")] {
             let headers: Vec<_> = header.iter().map(|header| ("authorization", *header)).collect();
-            for (method, path) in [("GET", "/v1/sessions"), ("POST", "/v1/sessions:batch"), ("GET", "/v1/events")]
-            {
+            for (method, path) in [("GET", "/v1/sessions"), ("POST", "/v1/sessions:batch"), ("GET", "/v1/events")] {
                 let answer = gateway.client.request(method, path, &headers, Vec::new()).await;
                 assert_eq!(problem(&answer), unknown, "{header:?} {method} {path}");
                 assert_eq!(answer.header("www-authenticate"), Some("Bearer"));

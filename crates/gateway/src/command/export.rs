@@ -1,0 +1,88 @@
+//! `export`: sessions into a file, or to standard output.
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Arc;
+
+use calldata_core::arrivals::WaitLimits;
+use calldata_core::catalog::{Filter, Place};
+use calldata_core::{Access, Sessions, Tenant};
+use calldata_interchange::{csv, vcon, write_session};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{clock, find_tenant, open, store_failed};
+use crate::Failure;
+use crate::cli::{Export, ExportFormat};
+use crate::settings::Settings;
+
+/// How much is gathered before it is written.
+const GATHERED: usize = 1 << 18;
+
+pub(super) async fn run(settings: &Settings, export: Export) -> Result<(), Failure> {
+    let (database, _) = open(settings).await?;
+    let tenant = find_tenant(&database, &export.client_id).await?;
+    let sessions = Sessions::new(Arc::new(database), clock(), WaitLimits::default());
+    let filter = Filter { from: export.from, until: export.to, received_until: Some(sessions.now()), ..Filter::default() };
+    let unwritable = |error: &io::Error| Failure::because("the sessions cannot be written", error);
+    let mut out: Box<dyn Write> = match &export.out {
+        Some(path) => {
+            let file = File::options().write(true).create_new(true).open(path);
+            Box::new(file.map_err(|error| Failure::because(format!("the file {} cannot be made", path.display()), &error))?)
+        }
+        None => Box::new(io::stdout().lock()),
+    };
+    let exported = write_all(&sessions, tenant, &filter, &export, &mut out).await?;
+    out.flush().map_err(|error| unwritable(&error))?;
+    // Not among the sessions, where those go to standard output.
+    eprintln!("exported {exported}");
+    Ok(())
+}
+
+async fn write_all(sessions: &Sessions, tenant: Tenant, filter: &Filter, export: &Export, out: &mut dyn Write) -> Result<u64, Failure> {
+    let unreadable = |error| store_failed("the sessions cannot be read; what is written is not all of it", &error);
+    let unwritable = |error: io::Error| Failure::because("the sessions cannot be written", &error);
+    let access = Access::of_operator(tenant);
+    let bar = progress(sessions.count(&access, filter).await.map_err(unreadable)?, export.out.is_some());
+    let mut out = BufWriter::with_capacity(GATHERED, out);
+    let mut piece = Vec::new();
+    if export.format == ExportFormat::Csv {
+        csv::write_header(&mut piece);
+    }
+    let (mut after, mut exported): (Option<Place>, u64) = (None, 0);
+    loop {
+        let page = sessions.read_on(&access, filter, after.as_ref()).await.map_err(unreadable)?;
+        for session in &page.items {
+            let mut text = String::new();
+            match export.format {
+                ExportFormat::Csv => csv::write_row(session, &export.time_zone, &mut piece),
+                ExportFormat::Sessions => write_session(session, &mut text),
+                ExportFormat::Vcon => vcon::write(session, &access.tenant.name, access.tenant.id.number(), &mut text),
+            }
+            if export.format != ExportFormat::Csv {
+                text.push('\n');
+                piece.extend_from_slice(text.as_bytes());
+            }
+        }
+        out.write_all(&piece).map_err(unwritable)?;
+        piece.clear();
+        exported += page.items.len() as u64;
+        bar.set_position(exported);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    out.flush().map_err(unwritable)?;
+    bar.finish_and_clear();
+    Ok(exported)
+}
+
+/// Shown on a terminal, unless the sessions themselves go there.
+fn progress(total: u64, into_file: bool) -> ProgressBar {
+    let is_seen = io::stderr().is_terminal() && (into_file || !io::stdout().is_terminal());
+    let bar = if is_seen { ProgressBar::new(total) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len} sessions {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}

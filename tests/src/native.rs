@@ -7,7 +7,9 @@ use serde_json::Value;
 mod access;
 mod amending;
 mod batch;
+mod callers;
 mod events;
+mod exports;
 mod lists;
 mod sessions;
 

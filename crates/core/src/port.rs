@@ -1,6 +1,7 @@
 //! The ports: what the domain asks of a store. One method is one transaction; none crosses the port.
 
 mod catalog;
+mod erasures;
 mod outbox;
 
 use std::error::Error;
@@ -14,6 +15,7 @@ use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Details, KeyId, Session, SessionId, Tenant, TenantId, Timestamp};
 
 pub use catalog::{Amend, Amended, Catalog, Creation, Once};
+pub use erasures::Erasures;
 pub use outbox::Outbox;
 
 /// Why a store could not do what it was asked to.
@@ -77,6 +79,8 @@ pub enum Written {
     Created(SessionId),
     /// An earlier session was refreshed or replaced.
     Updated(SessionId),
+    /// An earlier session stood for it, which was erased since; nothing is stored.
+    Erased,
 }
 
 /// Which sessions a history is asked for; at least one of the first three is given, and all that are given must match.

@@ -19,7 +19,7 @@ const PAUSE: u32 = 2;
 /// For how long it is kept what happened.
 const EVENT_RETENTION: Duration = Duration::from_hours(7 * 24);
 /// For how long a request that has a name is not done twice.
-const NAME_RETENTION: Duration = Duration::from_hours(24);
+pub const NAME_RETENTION: Duration = Duration::from_hours(24);
 
 /// A clock that runs ahead of time by more than this has been set, or was wrong, or is now.
 const LEAP: Duration = Duration::from_mins(1);

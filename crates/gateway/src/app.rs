@@ -9,7 +9,7 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
-use calldata_core::{Clock, Directory, Purge, SessionStore, Sessions, StoreError};
+use calldata_core::{Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError};
 use calldata_http::{Limits, Origins, Shared, Source, health, layers, trace};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
@@ -36,6 +36,7 @@ pub struct App {
     shared: Shared,
     secrets: TokenSecrets,
     purge: Purge,
+    eraser: Arc<Eraser>,
     clock: Arc<dyn Clock>,
 }
 
@@ -48,9 +49,10 @@ impl App {
         let store = Arc::new(database.clone());
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
+        let eraser = Eraser::new(store.clone(), Arc::clone(&clock), Pseudonyms::new(secrets.all()));
         let store: Arc<dyn SessionStore> = if trace::is_observed() { Arc::new(Traced(store)) } else { store };
         let sessions = Sessions::new(store, Arc::clone(&clock), WaitLimits::default());
-        Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, clock })
+        Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, eraser, clock })
     }
 
     /// What stores and finds sessions.
@@ -99,7 +101,7 @@ impl App {
                 }
             }
         };
-        tokio::join!(look, rewrite, sessions.watch_elsewhere(), self.purge.keep(directory));
+        tokio::join!(look, rewrite, sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
     }
 
     /// The service that answers requests; pages of these origins may use it.
@@ -109,7 +111,7 @@ impl App {
     ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
         let shared = self.shared.clone();
         let oifde = Oifde::new(shared.clone(), self.secrets.clone());
-        let native = Native::new(shared.clone(), self.secrets.all());
+        let native = Native::new(shared.clone(), self.secrets.all(), Arc::clone(&self.eraser));
         let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone())).merge(sessions_api::router(native));
         let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
         let ways = Arc::new(Ways { router, shared, oifde, origins: origins.clone() });

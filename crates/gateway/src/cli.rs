@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Import(Import),
     /// Write sessions into a file or to standard output, oldest start first
     Export(Export),
+    /// Erase what is known of a caller, in all that tells of it, and wait until it is gone from the files
+    Erase(Erase),
     /// Delete what has expired, now; a running server does so by itself
     Purge {
         /// Delete nothing; show how much there is
@@ -301,6 +303,21 @@ pub(crate) struct Import {
     /// The files; - is standard input
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The tenant's client id
+    #[arg(long, value_name = "C")]
+    pub(crate) client_id: String,
+    /// The caller, as a phone number in any spelling or a user id; - reads it from standard input
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) caller: String,
+    /// The country of a local number, such as +49 or DE [default: the tenant's]
+    #[arg(long, value_name = "COUNTRY", value_parser = a_country, allow_hyphen_values = true)]
+    pub(crate) country: Option<Country>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod config;
 mod copy;
 mod demo;
 mod doctor;
+mod erase;
 mod export;
 mod healthcheck;
 mod import;
@@ -56,6 +57,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Command::Tenant(command) => tenant::run(&settings, command).await,
             Command::Key(command) => key::run(&settings, command).await,
             Command::Import(import) => import::run(&settings, import).await,
+            Command::Erase(erase) => erase::run(&settings, erase).await,
             Command::Export(export) => export::run(&settings, export).await,
             Command::Purge { dry_run, json } => purge::run(&settings, dry_run, &json).await,
             Command::Migrate(command) => migrate::run(&settings, command).await,

@@ -154,7 +154,7 @@ impl Loading {
                 let is_last = attempt == TRIES;
                 let outcome = match result {
                     Ok(Written::Created(id) | Written::Updated(id)) => Some(Outcome::Created(id)),
-                    Err(StoreError::Taken(_)) => Some(Outcome::Duplicate(None)),
+                    Ok(Written::Erased) | Err(StoreError::Taken(_)) => Some(Outcome::Duplicate(None)),
                     Err(StoreError::Busy(_)) if !is_last => None,
                     Err(error) => Some(Outcome::Rejected(error.into())),
                 };

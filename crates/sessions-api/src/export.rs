@@ -1,15 +1,13 @@
 //! `GET /v1/sessions:export`: all sessions, or all that match, as they are read.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use calldata_core::catalog::{Filter, Page, Place};
-use calldata_core::{Access, Session, StoreError, Tenant, Zone};
-use calldata_http::{Seat, Stay, log_failure};
+use calldata_core::catalog::Filter;
+use calldata_core::{Session, Tenant, Zone};
+use calldata_http::{Stay, log_failure};
 use calldata_interchange::{csv, vcon, write_session};
 use futures_util::stream;
 
@@ -17,14 +15,11 @@ use crate::Native;
 use crate::client::Need;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
+use crate::reading::Reading;
 use crate::visit::Visit;
 
 const PARAMETERS: [&str; 11] =
     ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text", "format", "timeZone"];
-
-/// How often the store is asked that has no time, and how long it is waited before.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// How sessions are written down.
 #[derive(Clone, Debug)]
@@ -80,6 +75,12 @@ impl Format {
         }
     }
 
+    fn write_all(&self, sessions: &[Session], tenant: &Tenant, out: &mut Vec<u8>) {
+        for session in sessions {
+            self.write(session, tenant, out);
+        }
+    }
+
     fn write(&self, session: &Session, tenant: &Tenant, out: &mut Vec<u8>) {
         let mut text = String::new();
         match self {
@@ -129,21 +130,23 @@ async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let format = Format::of(&parameters, &visit.parts.headers)?;
     let filter = Filter { received_until: Some(native.shared.sessions.now()), ..parameters.filter(visit.access.tenant.default_country)? };
     let (content_type, file_name) = (format.content_type(), format.file_name());
-    let mut export = Export { native: native.clone(), access: visit.access, _seat: visit.seat, filter, format, at: Some(None) };
+    let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
     // The first piece is read before the status is given.
     let mut first = Vec::new();
-    export.format.begin(&mut first);
-    export.read_on(&mut first).await?;
-    let rest = stream::unfold(export, |mut export| async {
-        let mut piece = Vec::new();
-        match export.read_on(&mut piece).await {
-            Ok(true) => Some((Ok(Bytes::from(piece)), export)),
-            Ok(false) => None,
+    format.begin(&mut first);
+    let begun = reading.read_on().await?.unwrap_or_default();
+    format.write_all(&begun, &reading.access.tenant, &mut first);
+    let rest = stream::unfold((reading, format), |(mut reading, format)| async {
+        match reading.read_on().await {
+            Ok(sessions) => {
+                let mut piece = Vec::new();
+                format.write_all(&sessions?, &reading.access.tenant, &mut piece);
+                Some((Ok(Bytes::from(piece)), (reading, format)))
+            }
             Err(error) => {
                 log_failure("export", &error);
                 // The client sees the answer end before its end.
-                export.at = None;
-                Some((Err(error), export))
+                Some((Err(error), (reading, format)))
             }
         }
     });
@@ -152,40 +155,4 @@ async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(file_name));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
-}
-
-/// Sessions on their way out, a few at a time: nothing is kept open in the store between two pieces.
-struct Export {
-    native: Native,
-    access: Access,
-    _seat: Seat,
-    filter: Filter,
-    format: Format,
-    /// After which place to go on; `None` at the end.
-    at: Option<Option<Place>>,
-}
-
-impl Export {
-    /// Writes the next piece, which may be empty; false at the end.
-    async fn read_on(&mut self, out: &mut Vec<u8>) -> Result<bool, StoreError> {
-        let Some(after) = self.at.take() else { return Ok(false) };
-        let page = self.next_page(after.as_ref()).await?;
-        for session in &page.items {
-            self.format.write(session, &self.access.tenant, out);
-        }
-        self.at = page.next.map(Some);
-        Ok(true)
-    }
-
-    /// What the store has no time for is asked again: an answer that has begun cannot say so.
-    async fn next_page(&self, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
-        let mut tries = TRIES;
-        loop {
-            tries -= 1;
-            match self.native.shared.sessions.read_on(&self.access, &self.filter, after).await {
-                Err(StoreError::Busy(_)) if tries > 0 => tokio::time::sleep(PAUSE).await,
-                page => return page,
-            }
-        }
-    }
 }

@@ -8,6 +8,7 @@
 
 mod amend;
 mod batch;
+mod callers;
 mod client;
 mod create;
 mod cursor;
@@ -18,13 +19,17 @@ mod list;
 mod once;
 mod problem;
 mod query;
+mod reading;
 mod resource;
 mod shapes;
 mod visit;
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
+use calldata_core::Eraser;
 use calldata_http::Shared;
 use secrecy::SecretString;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -38,12 +43,13 @@ use crate::problem::{Code, Problem};
 pub struct Native {
     shared: Shared,
     cursors: Cursors,
+    eraser: Arc<Eraser>,
 }
 
 impl Native {
     /// The interface over what is shared. The first of the `secrets` signs what clients bring back, every one of them is accepted.
-    pub fn new(shared: Shared, secrets: Vec<SecretString>) -> Self {
-        Self { shared, cursors: Cursors::new(secrets) }
+    pub fn new(shared: Shared, secrets: Vec<SecretString>, eraser: Arc<Eraser>) -> Self {
+        Self { shared, cursors: Cursors::new(secrets), eraser }
     }
 }
 
@@ -56,6 +62,9 @@ pub fn router(native: Native) -> Router {
         .route("/v1/sessions/{id}", routing::get(get::get).put(amend::replace).fallback(other_method))
         .route("/v1/sessions/{id}/turns", routing::post(amend::append).fallback(other_method))
         .route("/v1/calls", routing::get(list::list_calls).fallback(other_method))
+        .route("/v1/callers:export", routing::post(callers::export).fallback(other_method))
+        .route("/v1/callers:erase", routing::post(callers::erase).fallback(other_method))
+        .route("/v1/erasures/{id}", routing::get(callers::receipt).fallback(other_method))
         .route("/v1/events", routing::get(events::events).fallback(other_method))
         .route("/v1/", routing::any(nothing))
         .route("/v1/{*rest}", routing::any(nothing))
@@ -67,9 +76,7 @@ async fn nothing(_: Request) -> Response {
 }
 
 async fn other_method(_: Request) -> Response {
-    let mut response = Problem::new(Code::InvalidRequest, "this path has other methods; see /docs").into_response();
-    *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;
-    response
+    Problem::other_method().into_response()
 }
 
 /// The description of the interface.
@@ -84,15 +91,17 @@ pub fn description() -> utoipa::openapi::OpenApi {
         description = "What was learned during calls, whichever dialect brought it: stored, listed, exported. JSON in camelCase, times in RFC \
             3339, problems as `application/problem+json` with a stable `code`. All of it is ours.",
     ),
-    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, export::export, list::list_calls, events::events),
+    paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, export::export, list::list_calls, events::events,
+        callers::export, callers::erase, callers::receipt),
     components(schemas(
         shapes::SessionResource, shapes::RecordingResource, shapes::TurnResource, shapes::AnswerResource, shapes::AdditionsResource,
         shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, events::EventResource,
-        events::EventData, problem::ProblemDocument, problem::Code,
+        events::EventData, callers::CallerRequest, callers::CallerExport, callers::ReceiptResource, problem::ProblemDocument, problem::Code,
     )),
     modifiers(&SecuritySchemes),
     tags(
         (name = "sessions", description = "Store, list and change sessions (native interface)"),
+        (name = "callers", description = "What is known of a person (native interface)"),
         (name = "events", description = "Follow what happens to sessions (native interface)"),
     ),
 )]

@@ -77,6 +77,8 @@ pub(crate) struct Problem {
     detail: String,
     field: Option<String>,
     retry_after: Option<HeaderValue>,
+    /// Where it is not that of the code.
+    status: Option<StatusCode>,
 }
 
 /// What went wrong (RFC 9457).
@@ -109,7 +111,7 @@ pub(crate) struct ProblemDocument {
 
 impl Problem {
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), field: None, retry_after: None }
+        Self { code, detail: detail.into(), field: None, retry_after: None, status: None }
     }
 
     /// About a member, a parameter or a header.
@@ -123,6 +125,11 @@ impl Problem {
 
     pub(crate) fn busy() -> Self {
         Self { retry_after: Some(HeaderValue::from_static(RETRY_AFTER_S)), ..Self::new(Code::Busy, "repeat the request in a moment") }
+    }
+
+    pub(crate) fn other_method() -> Self {
+        let status = Some(StatusCode::METHOD_NOT_ALLOWED);
+        Self { status, ..Self::new(Code::InvalidRequest, "this path has other methods; see /docs") }
     }
 
     pub(crate) fn no_session() -> Self {
@@ -141,16 +148,21 @@ impl Problem {
     }
 
     pub(crate) fn document_of(self, request_id: String) -> ProblemDocument {
-        let Self { code, detail, field, retry_after: _ } = self;
-        ProblemDocument { r#type: "about:blank", title: code.title(), status: code.status().as_u16(), detail, code, field, request_id }
+        let status = self.status().as_u16();
+        let Self { code, detail, field, retry_after: _, status: _ } = self;
+        ProblemDocument { r#type: "about:blank", title: code.title(), status, detail, code, field, request_id }
+    }
+
+    fn status(&self) -> StatusCode {
+        self.status.unwrap_or_else(|| self.code.status())
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (code, retry_after) = (self.code, self.retry_after.clone());
+        let (code, status, retry_after) = (self.code, self.status(), self.retry_after.clone());
         let Ok(body) = serde_json::to_string(&self.document()) else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-        let mut response = (code.status(), [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
         if let Some(retry_after) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, retry_after);
         }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use calldata_core::port::{Amend, Amended, Creation, Once, Same, Write};
-use calldata_core::{EventKind, Scope, SessionId, StoreError, TenantId, Timestamp};
+use calldata_core::{EventKind, Pseudonyms, Scope, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ActiveModelTrait as _, ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel, QueryFilter,
@@ -14,6 +14,7 @@ use sea_orm::{
 use crate::Database;
 use crate::entity::request_name;
 use crate::entity::session::{Column, Entity, Model};
+use crate::erasures::is_erased;
 use crate::error::of_statement;
 use crate::memory::Change;
 use crate::outbox::{Told, tell};
@@ -46,13 +47,25 @@ fn change<T>((_, stored): &Done<T>) -> Option<Change<'static>> {
 
 /// See [`calldata_core::port::Catalog::create`].
 pub(crate) async fn create(database: &Database, write: Write, once: Option<Once>) -> Result<Creation, StoreError> {
-    let create: Work<(Row, Option<Once>), Done<Creation>> = |transaction, (row, once)| Box::pin(create_in(transaction, row, once.as_ref()));
-    let ((creation, _), _) = database.writer().transact_on_sessions(&(Row::from(write), once), create, change).await?;
+    let create: Work<(Row, Option<Once>, Option<Pseudonyms>), Done<Creation>> =
+        |transaction, (row, once, pseudonyms)| Box::pin(create_in(transaction, row, once.as_ref(), pseudonyms.as_ref()));
+    let given = (Row::from(write), once, database.recognised_by().get().cloned());
+    let ((creation, _), _) = database.writer().transact_on_sessions(&given, create, change).await?;
     Ok(creation)
 }
 
-async fn create_in(transaction: &DatabaseTransaction, row: &Row, once: Option<&Once>) -> Result<Done<Creation>, StoreError> {
+async fn create_in(
+    transaction: &DatabaseTransaction,
+    row: &Row,
+    once: Option<&Once>,
+    pseudonyms: Option<&Pseudonyms>,
+) -> Result<Done<Creation>, StoreError> {
     let scope = row.scope;
+    if let Some((once, pseudonyms)) = once.zip(pseudonyms)
+        && is_erased(transaction, pseudonyms, scope.tenant(), &once.name, row.model().received_last).await?
+    {
+        return Ok((Creation::Repeated(None), None));
+    }
     if let Some(once) = once {
         match take_name(transaction, scope.tenant(), once, &row.id, row.told_at.unwrap_or(row.model().received_last)).await? {
             Name::Free => {}

@@ -18,7 +18,7 @@ use crate::group_commit::GroupCommit;
 use crate::pools::{Asked, Pool, Pools};
 use crate::postgres::{Server, SharedReads};
 use crate::read_turns::ReadTurns;
-use crate::transact::Writer;
+use crate::transact::{RecognisedBy, Writer};
 use crate::upkeep::VACUUM_INTERVAL;
 
 /// How long a server may take for a whole transaction, or for a query. SQLite has no such limit: its calls cannot be abandoned.
@@ -33,24 +33,35 @@ pub struct Database {
     group_commit: Arc<GroupCommit>,
     elsewhere: Arc<Elsewhere>,
     vacuumed: Arc<Mutex<Option<Instant>>>,
+    recognised_by: RecognisedBy,
 }
 
 impl Database {
     pub(crate) fn on_server(pools: Pools, line: Pool, server: &Server, elsewhere: Elsewhere, reads_of_each: usize) -> Self {
         let sync_failed = watch::Sender::new(false);
-        let line = Writer::in_line(line, sync_failed.clone(), server);
+        let recognised_by = RecognisedBy::default();
+        let line = Writer::in_line(line, sync_failed.clone(), server, Arc::clone(&recognised_by));
         let engine = Engine::Server(OnServer { shared: SharedReads::start(server), turns: Arc::new(ReadTurns::new(reads_of_each)) });
-        Self::of(pools, GroupCommit::to_server(line), engine, sync_failed, elsewhere)
+        Self::of(pools, GroupCommit::to_server(line), engine, sync_failed, elsewhere, recognised_by)
     }
 
     pub(crate) fn in_file(pools: Pools, file: &Path) -> io::Result<Self> {
         let sync_failed = watch::Sender::new(false);
-        let (in_file, group_commit) = InFile::start(file, &pools.keeper, &sync_failed)?;
-        Ok(Self::of(pools, group_commit, Engine::File(in_file), sync_failed, Elsewhere::silent()))
+        let recognised_by = RecognisedBy::default();
+        let (in_file, group_commit) = InFile::start(file, &pools.keeper, &sync_failed, &recognised_by)?;
+        Ok(Self::of(pools, group_commit, Engine::File(in_file), sync_failed, Elsewhere::silent(), recognised_by))
     }
 
-    fn of(pools: Pools, group_commit: GroupCommit, engine: Engine, sync_failed: watch::Sender<bool>, elsewhere: Elsewhere) -> Self {
-        Self { pools, engine, sync_failed, group_commit: Arc::new(group_commit), elsewhere: Arc::new(elsewhere), vacuumed: Arc::default() }
+    fn of(
+        pools: Pools,
+        group_commit: GroupCommit,
+        engine: Engine,
+        sync_failed: watch::Sender<bool>,
+        elsewhere: Elsewhere,
+        recognised_by: RecognisedBy,
+    ) -> Self {
+        let (group_commit, elsewhere) = (Arc::new(group_commit), Arc::new(elsewhere));
+        Self { pools, engine, sync_failed, group_commit, elsewhere, vacuumed: Arc::default(), recognised_by }
     }
 
     pub(crate) fn readers(&self) -> &DatabaseConnection {
@@ -99,6 +110,11 @@ impl Database {
         is_due
     }
 
+    /// By what erased requests are recognised when they come again.
+    pub(crate) fn recognised_by(&self) -> &RecognisedBy {
+        &self.recognised_by
+    }
+
     /// What instances tell each other.
     pub(crate) fn elsewhere(&self) -> &Elsewhere {
         &self.elsewhere
@@ -106,7 +122,7 @@ impl Database {
 
     /// What writes in transactions of their own, beside the group commit.
     pub(crate) fn writer(&self) -> Writer {
-        Writer::of(self.pools.writers.clone(), self.file().cloned(), self.sync_failed.clone())
+        Writer::of(self.pools.writers.clone(), self.file().cloned(), self.sync_failed.clone(), Arc::clone(&self.recognised_by))
     }
 
     /// Whether the newest session of that call and caller is answered from memory; see [`crate::memory`].

@@ -18,6 +18,7 @@ use crate::sqlite::history::Histories;
 use crate::sqlite::lookups::Lookups;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::writer::FileWriter;
+use crate::transact::RecognisedBy;
 use crate::upkeep::write_back;
 
 /// What each thread that reads keeps of the file.
@@ -70,7 +71,12 @@ impl InFile {
     ///
     /// # Errors
     /// When there can be no threads.
-    pub(crate) fn start(file: &Path, keeper: &Pool, sync_failed: &watch::Sender<bool>) -> io::Result<(Self, GroupCommit)> {
+    pub(crate) fn start(
+        file: &Path,
+        keeper: &Pool,
+        sync_failed: &watch::Sender<bool>,
+        recognised_by: &RecognisedBy,
+    ) -> io::Result<(Self, GroupCommit)> {
         let (pen, memory, log_is_long) = (Pen::default(), Arc::new(Memory::of(file)), Arc::new(Notify::new()));
         let upkeep = [
             Task(tokio::spawn(write_back(keeper.connection.clone(), Arc::clone(&log_is_long), sync_failed.clone()))),
@@ -78,9 +84,15 @@ impl InFile {
         ];
         let group_commit = {
             let (file, pen, sync_failed, memory) = (file.to_owned(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory));
-            let log_is_long = Arc::clone(&log_is_long);
-            GroupCommit::to_file(move || {
-                FileWriter::new(file.clone(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory), Arc::clone(&log_is_long))
+            let (log_is_long, recognised_by) = (Arc::clone(&log_is_long), Arc::clone(recognised_by));
+            GroupCommit::to_file(move || FileWriter {
+                file: file.clone(),
+                pen: Arc::clone(&pen),
+                sync_failed: sync_failed.clone(),
+                memory: Arc::clone(&memory),
+                log_is_long: Arc::clone(&log_is_long),
+                recognised_by: Arc::clone(&recognised_by),
+                connection: None,
             })?
         };
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));

@@ -2,6 +2,8 @@
 
 pub(crate) mod access_key;
 pub(crate) mod directory;
+pub(crate) mod erasure;
 pub(crate) mod request_name;
 pub(crate) mod session;
 pub(crate) mod tenant;
+pub(crate) mod tombstone;

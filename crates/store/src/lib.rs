@@ -18,6 +18,7 @@ mod directory_store;
 mod elsewhere;
 mod engine;
 mod entity;
+mod erasures;
 mod error;
 mod fair_queue;
 mod group_commit;

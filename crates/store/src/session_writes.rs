@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use calldata_core::port::{Same, Write, Written};
 use calldata_core::replay::{self, ReplayDigest};
-use calldata_core::{CallerKey, EventKind, Scope, SessionId, StoreError, TenantId, Timestamp};
+use calldata_core::{CallerKey, EventKind, Pseudonyms, Scope, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::{Alias, CaseStatement, Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, Iden, IntoActiveModel, Iterable, QueryFilter, QuerySelect,
@@ -12,6 +12,7 @@ use sea_orm::{
 };
 
 use crate::entity::session::{Column, Entity, Model};
+use crate::erasures;
 use crate::error::{Unreadable, of_statement};
 use crate::memory::Change;
 use crate::outbox::{Told, tell};
@@ -98,8 +99,8 @@ pub(crate) async fn write(writer: &Writer, rows: Vec<Row>) -> Vec<Result<Written
     answers(identities, &outcomes)
 }
 
-/// What one statement cannot store is stored the long way: sessions of which an older one holds the digest, and those that are told apart
-/// by their identifier.
+/// What one statement cannot store is stored the long way: sessions of which an older one holds the digest, those that are told apart by
+/// their identifier, and all of them for a while after something was erased.
 async fn on_line(line: &WriteLine, writer: &Writer, rows: Vec<&Row>) -> Outcomes {
     let (by_digest, mut rest): (Vec<&Row>, Vec<&Row>) = rows.into_iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
     let mut outcomes = Outcomes::new();
@@ -123,10 +124,17 @@ async fn on_line(line: &WriteLine, writer: &Writer, rows: Vec<&Row>) -> Outcomes
 }
 
 async fn together(writer: &Writer, rows: &[&Row]) -> Outcomes {
-    match writer.transact(rows, |transaction, rows| Box::pin(write_together(transaction, rows))).await {
+    let given = Given { rows, pseudonyms: writer.pseudonyms() };
+    match writer.transact(&given, |transaction, given| Box::pin(write_together(transaction, given.rows, given.pseudonyms.as_ref()))).await {
         Ok(written) => written.into_iter().map(|(identity, written)| (identity, Ok(written))).collect(),
         Err(error) => failed(writer, rows, &error).await,
     }
+}
+
+/// Rows that are stored together, and by what it is recognised which of them must not be.
+struct Given<'r> {
+    rows: &'r [&'r Row],
+    pseudonyms: Option<Pseudonyms>,
 }
 
 /// What befell the whole transaction befell each of them; where it was a row, the others must not suffer.
@@ -150,12 +158,12 @@ async fn apart(writer: &Writer, rows: &[&Row]) -> Outcomes {
 }
 
 async fn some_apart(writer: &Writer, rows: &[&Row]) -> Outcomes {
-    let one_by_one: Work<[&Row], Outcomes> = |transaction, rows| {
+    let one_by_one: Work<Given<'_>, Outcomes> = |transaction, given| {
         Box::pin(async move {
             let mut outcomes = Outcomes::new();
-            for row in rows {
+            for row in given.rows {
                 let savepoint = transaction.begin().await.map_err(of_statement)?;
-                match write_together(&savepoint, &[row]).await {
+                match write_together(&savepoint, &[row], given.pseudonyms.as_ref()).await {
                     Ok(written) => {
                         savepoint.commit().await.map_err(of_statement)?;
                         outcomes.extend(written.into_iter().map(|(identity, written)| (identity, Ok(written))));
@@ -170,7 +178,7 @@ async fn some_apart(writer: &Writer, rows: &[&Row]) -> Outcomes {
             Ok(outcomes)
         })
     };
-    match writer.transact(rows, one_by_one).await {
+    match writer.transact(&Given { rows, pseudonyms: writer.pseudonyms() }, one_by_one).await {
         Ok(outcomes) => outcomes,
         Err(error) => rows.iter().map(|row| (row.identity.clone(), Err(shared(&error)))).collect(),
     }
@@ -212,10 +220,17 @@ pub(crate) fn shared(error: &StoreError) -> StoreError {
     }
 }
 
-async fn write_together(transaction: &DatabaseTransaction, rows: &[&Row]) -> Result<HashMap<Identity, Written>, StoreError> {
-    let (by_digest, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
+async fn write_together(
+    transaction: &DatabaseTransaction,
+    rows: &[&Row],
+    pseudonyms: Option<&Pseudonyms>,
+) -> Result<HashMap<Identity, Written>, StoreError> {
+    let (mut by_digest, others): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| matches!(row.identity, Identity::Digest(..)));
     let (by_id, new): (Vec<&Row>, Vec<&Row>) = others.into_iter().partition(|row| matches!(row.identity, Identity::Id(..)));
     let mut written = HashMap::new();
+    if let Some(pseudonyms) = pseudonyms {
+        take_erased(transaction, pseudonyms, &mut by_digest, &mut written).await?;
+    }
     for chunk in by_digest.chunks(ROWS_PER_STATEMENT) {
         insert_or_refresh(transaction, chunk, &mut written).await?;
     }
@@ -229,11 +244,32 @@ async fn write_together(transaction: &DatabaseTransaction, rows: &[&Row]) -> Res
     Ok(written)
 }
 
+/// Takes those out whose session was erased: nothing of it may be stored again.
+async fn take_erased(
+    transaction: &DatabaseTransaction,
+    pseudonyms: &Pseudonyms,
+    rows: &mut Vec<&Row>,
+    written: &mut HashMap<Identity, Written>,
+) -> Result<(), StoreError> {
+    if !erasures::any_erased(transaction).await? {
+        return Ok(());
+    }
+    for row in rows.iter() {
+        let Identity::Digest(tenant, digest) = &row.identity else { continue };
+        if erasures::is_erased(transaction, pseudonyms, *tenant, digest, row.model.received_last).await? {
+            written.insert(row.identity.clone(), Written::Erased);
+        }
+    }
+    rows.retain(|row| !written.contains_key(&row.identity));
+    Ok(())
+}
+
 fn told(row: &Row, written: &Written) -> Option<Told> {
     let at = row.told_at?;
     let (kind, session) = match written {
         Written::Created(id) => (EventKind::Created, id.clone()),
         Written::Updated(id) => (EventKind::Updated, id.clone()),
+        Written::Erased => return None,
     };
     Some(Told { tenant: row.scope.tenant(), kind, session, at })
 }

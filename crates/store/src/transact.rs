@@ -1,11 +1,11 @@
 //! Writing in transactions, beside the group commit and, on a server, for it.
 
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use calldata_core::StoreError;
+use calldata_core::{Pseudonyms, StoreError};
 use sea_orm::{DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -30,6 +30,9 @@ pub(crate) type Work<D, T> = for<'t> fn(&'t DatabaseTransaction, &'t D) -> Worki
 pub(crate) type Changes<T> = fn(&T) -> Option<Change<'static>>;
 pub(crate) type Working<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>;
 
+/// By what erased requests are recognised when they come again; known from when somebody serves.
+pub(crate) type RecognisedBy = Arc<OnceLock<Pseudonyms>>;
+
 /// Writes in transactions.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
@@ -37,6 +40,7 @@ pub(crate) struct Writer {
     file: Option<InFile>,
     sync_failed: watch::Sender<bool>,
     line: Option<Arc<WriteLine>>,
+    recognised_by: RecognisedBy,
 }
 
 /// Pauses before a transaction is made again that lost a conflict with another one; false where that was done often enough.
@@ -51,13 +55,18 @@ pub(crate) async fn pause_before_retry(retries: u32) -> bool {
 
 impl Writer {
     /// Writes in transactions of its own.
-    pub(crate) fn of(pool: Pool, file: Option<InFile>, sync_failed: watch::Sender<bool>) -> Self {
-        Self { pool, file, sync_failed, line: None }
+    pub(crate) fn of(pool: Pool, file: Option<InFile>, sync_failed: watch::Sender<bool>, recognised_by: RecognisedBy) -> Self {
+        Self { pool, file, sync_failed, line: None, recognised_by }
     }
 
     /// Writes for the group commit on a server, which has a connection of its own besides.
-    pub(crate) fn in_line(pool: Pool, sync_failed: watch::Sender<bool>, server: &Server) -> Self {
-        Self { pool, file: None, sync_failed, line: Some(Arc::new(WriteLine::new(server))) }
+    pub(crate) fn in_line(pool: Pool, sync_failed: watch::Sender<bool>, server: &Server, recognised_by: RecognisedBy) -> Self {
+        Self { pool, file: None, sync_failed, line: Some(Arc::new(WriteLine::new(server))), recognised_by }
+    }
+
+    /// By what erased requests are recognised, as far as that is known.
+    pub(crate) fn pseudonyms(&self) -> Option<Pseudonyms> {
+        self.recognised_by.get().cloned()
     }
 
     /// The line of the group commit, which is one on a server only.

@@ -101,6 +101,16 @@ impl Gateway {
         Account { client: self.client.clone(), ..elsewhere.clone() }
     }
 
+    /// The same account with a key that may do everything; the secret is `admin-of-` and the client id.
+    ///
+    /// # Panics
+    /// When it cannot be stored.
+    pub async fn as_admin(&self, account: &Account) -> Account {
+        let secret = format!("admin-of-{}", account.tenant.client_id);
+        self.a_key(&account.tenant, &secret, Scopes { admin: true, ..Scopes::READ_WRITE }).await;
+        Account { key: secret, ..account.clone() }
+    }
+
     /// A further key of a tenant.
     ///
     /// # Panics

@@ -105,7 +105,7 @@ async fn at_once(instances: &[Database]) {
                     id
                 }
                 Ok(Written::Updated(id)) => id,
-                Err(error) => panic!("{round}: {call}: {error:?}"),
+                other => panic!("{round}: {call}: {other:?}"),
             };
             ids.entry(call).or_default().push(id);
         }

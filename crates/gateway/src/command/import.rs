@@ -145,7 +145,7 @@ async fn store(
     for (place, result) in places.into_iter().zip(results) {
         match result {
             Ok(Written::Created(_)) => count.created += 1,
-            Ok(Written::Updated(_)) => count.updated += 1,
+            Ok(Written::Updated(_) | Written::Erased) => count.updated += 1,
             Err(StoreError::Failed(error)) => reject(&place, &format!("the store refuses it: {error}")),
             Err(error) => return Err(store_failed(&format!("{name}: {place} could not be stored; load the file again"), &error)),
         }

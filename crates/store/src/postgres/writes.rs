@@ -19,7 +19,7 @@ use crate::transact::pause_before_retry;
 
 /// PAR-P7: a row with the same digest that is young enough is refreshed. One that is too old lets neither happen, and is not among the
 /// rows that come back. `$21` is the window. What becomes of each is told in the same statement, at `$22`: a row that was there before has
-/// a transaction that locked it.
+/// a transaction that locked it. Where anything was erased a short while ago, nothing is stored this way.
 ///
 /// The functions stand where the columns do: in a FROM each would first be written to a store of its own.
 const INSERT_OR_REFRESH: &str = "WITH stored AS (INSERT INTO session (tenant_id, id, call_id, caller, caller_key, country_code, cti_call_key, \
@@ -29,6 +29,7 @@ const INSERT_OR_REFRESH: &str = "WITH stored AS (INSERT INTO session (tenant_id,
         unnest($7::text[]), unnest($8::text[]), unnest($9::text[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]), \
         unnest($13::int[]), unnest($14::bytea[]), unnest($15::text[]), unnest($16::text[]), unnest($17::text[]), unnest($18::text[]), \
         unnest($19::text[]), unnest($20::text[]) \
+        WHERE NOT EXISTS (SELECT FROM tombstone) \
     ON CONFLICT (tenant_id, replay_digest) WHERE replay_digest IS NOT NULL \
     DO UPDATE SET received_last = GREATEST(session.received_last, excluded.received_last) \
         WHERE session.received_first >= excluded.received_first - $21::bigint \

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use calldata_core::port::Written;
 use calldata_core::replay;
-use calldata_core::{EventKind, SessionId, StoreError, Timestamp};
+use calldata_core::{EventKind, Pseudonyms, SessionId, StoreError, Timestamp};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tokio::sync::{Notify, watch};
 
@@ -18,6 +18,7 @@ use crate::error::{is_failed_sync, of_file_commit, of_file_statement};
 use crate::memory::{Change, Memory};
 use crate::outbox::number_of;
 use crate::session_writes::{Identity, Row, shared, taken};
+use crate::transact::RecognisedBy;
 
 macro_rules! insert_row {
     () => {
@@ -41,6 +42,8 @@ const GIVE_UP: &str = "UPDATE session SET replay_digest = NULL WHERE tenant_id =
 const FIRST_RECEIPT: &str = "SELECT received_first FROM session WHERE tenant_id = ?1 AND id = ?2";
 const LAST_RECEIPT: &str = "SELECT at FROM last_receipt";
 const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1), commit_no = commit_no + 1 RETURNING commit_no";
+const ANY_ERASED: &str = "SELECT 1 FROM tombstone";
+const IS_ERASED: &str = "SELECT 1 FROM tombstone WHERE tenant_id = ?1 AND seal = ?2 AND until >= ?3";
 const TELL: &str = "INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const REPLACE: &str = concat!(
     insert_row!(),
@@ -54,21 +57,18 @@ const REPLACE: &str = concat!(
 
 /// The one who writes sessions.
 pub(crate) struct FileWriter {
-    file: PathBuf,
-    pen: Pen,
-    sync_failed: watch::Sender<bool>,
-    memory: Arc<Memory>,
+    pub(crate) file: PathBuf,
+    pub(crate) pen: Pen,
+    pub(crate) sync_failed: watch::Sender<bool>,
+    pub(crate) memory: Arc<Memory>,
     /// Told when the log is to be written back.
-    log_is_long: Arc<Notify>,
+    pub(crate) log_is_long: Arc<Notify>,
+    pub(crate) recognised_by: RecognisedBy,
     /// None after a failure: what the engine did with its transaction then need not be known.
-    connection: Option<Connection>,
+    pub(crate) connection: Option<Connection>,
 }
 
 impl FileWriter {
-    pub(crate) fn new(file: PathBuf, pen: Pen, sync_failed: watch::Sender<bool>, memory: Arc<Memory>, log_is_long: Arc<Notify>) -> Self {
-        Self { file, pen, sync_failed, memory, log_is_long, connection: None }
-    }
-
     /// The same with its connection, which is what memory stands on, also where nobody writes. One that cannot be made now is made later.
     pub(crate) fn connected(mut self) -> Self {
         self.connection = self.connect().ok();
@@ -127,9 +127,9 @@ impl FileWriter {
         if !self.memory.is_as_of(before) {
             self.memory.begin(before, last_receipt(&connection));
         }
-        let results = write_all(&connection, rows)?;
+        let results = write_all(&connection, rows, self.recognised_by.get())?;
         connection.execute_batch("COMMIT").map_err(of_file_commit)?;
-        self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| Some(change(row, result.as_ref().ok()?))));
+        self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| change(row, result.as_ref().ok()?)));
         let results = results.into_iter().map(|result| result.map(Stored::into_written)).collect();
         let log = self.memory.log();
         if log.pages >= MAX_LOG_PAGES {
@@ -169,6 +169,8 @@ enum Stored {
     Refreshed(SessionId),
     /// It took the place of an earlier one.
     Replaced(SessionId),
+    /// It is an earlier one, which was erased; nothing is stored.
+    Erased,
 }
 
 impl Stored {
@@ -176,35 +178,44 @@ impl Stored {
         match self {
             Self::New(id) | Self::InPlace(id) => Written::Created(id),
             Self::Refreshed(id) | Self::Replaced(id) => Written::Updated(id),
+            Self::Erased => Written::Erased,
         }
     }
 
-    fn told(&self) -> (EventKind, &SessionId) {
+    fn told(&self) -> Option<(EventKind, &SessionId)> {
         match self {
-            Self::New(id) | Self::InPlace(id) => (EventKind::Created, id),
-            Self::Refreshed(id) | Self::Replaced(id) => (EventKind::Updated, id),
+            Self::New(id) | Self::InPlace(id) => Some((EventKind::Created, id)),
+            Self::Refreshed(id) | Self::Replaced(id) => Some((EventKind::Updated, id)),
+            Self::Erased => None,
         }
     }
 }
 
-fn change<'r>(row: &'r Row, stored: &'r Stored) -> Change<'r> {
+fn change<'r>(row: &'r Row, stored: &'r Stored) -> Option<Change<'r>> {
     match stored {
-        Stored::New(_) => Change::Created(Cow::Borrowed(&row.model)),
-        Stored::Refreshed(id) => Change::Refreshed(&row.model, id.as_str()),
-        Stored::InPlace(_) | Stored::Replaced(_) => Change::Anything,
+        Stored::New(_) => Some(Change::Created(Cow::Borrowed(&row.model))),
+        Stored::Refreshed(id) => Some(Change::Refreshed(&row.model, id.as_str())),
+        Stored::InPlace(_) | Stored::Replaced(_) => Some(Change::Anything),
+        Stored::Erased => None,
     }
 }
 
-fn write_all(connection: &Connection, rows: &[Row]) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
+fn write_all(
+    connection: &Connection,
+    rows: &[Row],
+    pseudonyms: Option<&Pseudonyms>,
+) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
     let last = rows.iter().map(|row| row.model.received_last).max();
     let commit_no: i64 = connection
         .prepare_cached(RECEIVED)
         .and_then(|mut received| received.query_row([last], |found| found.get(0)))
         .map_err(of_file_statement)?;
+    let any_erased = connection.prepare_cached(ANY_ERASED).and_then(|mut any| any.exists([])).map_err(of_file_statement)?;
+    let pseudonyms = pseudonyms.filter(|_| any_erased);
     let mut statements = Statements::of(connection).map_err(of_file_statement)?;
     let mut results = Vec::with_capacity(rows.len());
     for (place, row) in (1_i64..).zip(rows) {
-        results.push(match statements.write(row).map_err(of_file_statement) {
+        results.push(match statements.write(row, pseudonyms).map_err(of_file_statement) {
             // The engine took back what this statement did, and nothing else.
             Err(error @ (StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_))) if !connection.is_autocommit() => {
                 Err(error)
@@ -241,17 +252,29 @@ impl<'c> Statements<'c> {
         Ok(Self { connection, insert: connection.prepare_cached(INSERT)?, tell: connection.prepare_cached(TELL)? })
     }
 
-    fn write(&mut self, row: &Row) -> rusqlite::Result<Outcome> {
+    fn write(&mut self, row: &Row, pseudonyms: Option<&Pseudonyms>) -> rusqlite::Result<Outcome> {
         match row.identity() {
+            Identity::Digest(_, digest) if self.is_erased(row, digest, pseudonyms)? => Ok(Outcome::Stored(Stored::Erased)),
             Identity::Digest(_, digest) => self.insert_or_refresh(row, digest),
             Identity::Id(..) => self.insert_or_replace(row).map(Outcome::Stored),
             Identity::New(..) => self.insert_new(row),
         }
     }
 
+    /// Whether the session that a post is of was erased, so that nothing of it may be stored again.
+    fn is_erased(&self, row: &Row, digest: &[u8; 16], pseudonyms: Option<&Pseudonyms>) -> rusqlite::Result<bool> {
+        let Some(pseudonyms) = pseudonyms else { return Ok(false) };
+        let mut erased = self.connection.prepare_cached(IS_ERASED)?;
+        for seal in pseudonyms.seals(row.scope.tenant(), digest) {
+            if erased.exists(params![row.model.tenant_id, seal, row.model.received_last])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn tell(&mut self, row: &Row, stored: &Stored, commit_no: i64, place: i64) -> rusqlite::Result<()> {
-        let Some(at) = row.told_at else { return Ok(()) };
-        let (kind, id) = stored.told();
+        let Some((at, (kind, id))) = row.told_at.zip(stored.told()) else { return Ok(()) };
         self.tell.execute(params![row.model.tenant_id, commit_no, place, number_of(kind), id.as_str(), at]).map(drop)
     }
 

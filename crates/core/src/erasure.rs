@@ -1,0 +1,151 @@
+//! Erasing what is known of a caller, in all that tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::port::{Erasures, StoreError};
+use crate::pseudonym::Pseudonyms;
+use crate::uncancelled::uncancelled;
+use crate::{CallerKey, TenantId, Timestamp};
+
+/// What was under way when an erasure began is stored within this time, or never: it is looked for once more then.
+const STRAGGLERS: Duration = Duration::from_secs(4);
+/// How often it is looked for erasures that are to be finished.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A caller that is to be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Identifies it within the tenant.
+    pub id: String,
+    /// Whose caller it is.
+    pub tenant: TenantId,
+    /// The caller; `None` once all but the bytes in the files is gone, for then it is forgotten whose they were.
+    pub caller: Option<CallerKey>,
+    /// What stands for the caller afterwards.
+    pub pseudonym: String,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+}
+
+/// What became of an erasure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Identifies it within the tenant.
+    pub id: String,
+    /// What stands for the caller.
+    pub pseudonym: String,
+    /// How many sessions were erased.
+    pub sessions: u64,
+    /// How many events about them.
+    pub events: u64,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When nobody could see any of it any more.
+    pub invisible_at: Option<Timestamp>,
+    /// When it was gone from the files of the store.
+    pub purged_at: Option<Timestamp>,
+}
+
+/// Erases callers.
+pub struct Eraser {
+    store: Arc<dyn Erasures>,
+    clock: Arc<dyn Clock>,
+    pseudonyms: Pseudonyms,
+}
+
+impl Eraser {
+    /// Erases in `store`, by `clock`; what is left are names by `pseudonyms`.
+    pub fn new(store: Arc<dyn Erasures>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms) -> Arc<Self> {
+        store.recognise_by(pseudonyms.clone());
+        Arc::new(Self { store, clock, pseudonyms })
+    }
+
+    /// Erases a caller. Nobody sees anything of it any more when this returns; it is gone from the files within a minute. Nobody who stops
+    /// waiting cancels it.
+    ///
+    /// # Errors
+    /// When the store could not; what was begun is finished later by itself, and asking again is safe.
+    pub async fn erase(self: &Arc<Self>, access: &Access, caller: CallerKey) -> Result<Receipt, StoreError> {
+        let (this, tenant) = (Arc::clone(self), access.tenant.id);
+        let erase = uncancelled(async move {
+            let erasure = this.begin(tenant, caller).await?;
+            this.make_invisible(&erasure).await?;
+            this.receipt(tenant, &erasure.id).await?.ok_or_else(|| StoreError::Failed("an erasure left no receipt".into()))
+        });
+        erase.await
+    }
+
+    /// The same, and waits until it is gone from the files, too.
+    ///
+    /// # Errors
+    /// When the store could not; what was begun is finished later by a server, or by asking again.
+    pub async fn erase_for_good(self: &Arc<Self>, access: &Access, caller: CallerKey) -> Result<Receipt, StoreError> {
+        let erasure = self.begin(access.tenant.id, caller).await?;
+        self.make_invisible(&erasure).await?;
+        tokio::time::sleep(STRAGGLERS).await;
+        while !self.finish(&erasure).await? {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        let receipt = self.receipt(erasure.tenant, &erasure.id).await?;
+        receipt.ok_or_else(|| StoreError::Failed("an erasure left no receipt".into()))
+    }
+
+    /// A receipt of a tenant.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn receipt(&self, tenant: TenantId, id: &str) -> Result<Option<Receipt>, StoreError> {
+        self.store.receipt(tenant, id).await
+    }
+
+    async fn begin(&self, tenant: TenantId, caller: CallerKey) -> Result<Erasure, StoreError> {
+        let pseudonym = self.pseudonyms.of_caller(tenant, &caller);
+        let id = Uuid::from_u128(rand::random()).to_string();
+        let erasure = Erasure { id, tenant, caller: Some(caller), pseudonym, requested_at: self.clock.now() };
+        self.store.begin_erasure(&erasure).await?;
+        Ok(erasure)
+    }
+
+    async fn make_invisible(&self, erasure: &Erasure) -> Result<(), StoreError> {
+        while self.store.erase_some(erasure, self.clock.now()).await? > 0 {}
+        self.store.note_invisible(erasure, self.clock.now()).await
+    }
+
+    /// Erases what came late, what was told, whose it was, and the bytes of all of it; false where it has to be tried again.
+    async fn finish(&self, erasure: &Erasure) -> Result<bool, StoreError> {
+        if erasure.caller.is_some() {
+            self.make_invisible(erasure).await?;
+            self.store.erase_events(erasure).await?;
+            self.store.forget_caller(erasure).await?;
+        }
+        if !self.store.wipe_now().await? {
+            return Ok(false);
+        }
+        self.store.end_erasure(erasure, self.clock.now()).await?;
+        Ok(true)
+    }
+
+    /// Finishes erasures, those too that another process began, until the task is dropped.
+    pub async fn keep(&self) {
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            if let Err(error) = self.finish_open().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an erasure could not be finished yet");
+            }
+        }
+    }
+
+    async fn finish_open(&self) -> Result<(), StoreError> {
+        for erasure in self.store.open_erasures().await? {
+            if self.clock.now().since(erasure.requested_at) >= STRAGGLERS {
+                self.finish(&erasure).await?;
+            }
+        }
+        self.store.forget_erased(self.clock.now()).await.map(drop)
+    }
+}

@@ -1,0 +1,57 @@
+//! `erase`: what is known of a caller.
+
+use std::io::BufRead;
+use std::sync::Arc;
+
+use calldata_core::{Access, CallerKey, Eraser, Pseudonyms, Receipt, Timestamp};
+
+use super::{clock, find_tenant, open, store_failed};
+use crate::cli::Erase;
+use crate::settings::Settings;
+use crate::token_secret::token_secrets;
+use crate::{Failure, output};
+
+pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure> {
+    let (database, url) = open(settings).await?;
+    let secrets = token_secrets(settings, &url)?;
+    let tenant = find_tenant(&database, &erase.client_id).await?;
+    let spelling = if erase.caller == "-" { from_standard_input()? } else { erase.caller };
+    if spelling.trim().is_empty() {
+        return Err(Failure::new("no caller is given; see --caller"));
+    }
+    let caller = CallerKey::of(&spelling, erase.country.unwrap_or(tenant.default_country));
+    let eraser = Eraser::new(Arc::new(database), clock(), Pseudonyms::new(secrets.all()));
+    let erased = eraser.erase_for_good(&Access::of_operator(tenant), caller).await;
+    let receipt = erased.map_err(|error| {
+        store_failed("the caller is not erased for good; a running server finishes it, or run the command again", &error)
+    })?;
+    if erase.json.json { output::json(&shown(&receipt)) } else { show(&receipt) }
+}
+
+/// So that the number is in no list of processes and in no history of a shell.
+fn from_standard_input() -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::because("the caller cannot be read from standard input", &error))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn shown(receipt: &Receipt) -> serde_json::Value {
+    let Receipt { id, pseudonym, sessions, events, requested_at, invisible_at, purged_at } = receipt;
+    let text = |moment: &Option<Timestamp>| moment.map(|moment| moment.to_string());
+    serde_json::json!({
+        "id": id, "caller": pseudonym, "sessions": sessions, "events": events,
+        "requestedAt": requested_at.to_string(), "invisibleAt": text(invisible_at), "purgedAt": text(purged_at),
+    })
+}
+
+fn show(receipt: &Receipt) -> Result<(), Failure> {
+    let value = shown(receipt);
+    let rows: Vec<_> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| [name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)])
+        .collect();
+    output::table(["RECEIPT", ""], &rows)
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::access::Access;
+use crate::audit::{Action, Audit};
 use crate::clock::Clock;
 use crate::port::{Erasures, StoreError};
 use crate::pseudonym::Pseudonyms;
@@ -56,13 +57,14 @@ pub struct Eraser {
     store: Arc<dyn Erasures>,
     clock: Arc<dyn Clock>,
     pseudonyms: Pseudonyms,
+    audit: Arc<Audit>,
 }
 
 impl Eraser {
     /// Erases in `store`, by `clock`; what is left are names by `pseudonyms`.
-    pub fn new(store: Arc<dyn Erasures>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms) -> Arc<Self> {
+    pub fn new(store: Arc<dyn Erasures>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms, audit: Arc<Audit>) -> Arc<Self> {
         store.recognise_by(pseudonyms.clone());
-        Arc::new(Self { store, clock, pseudonyms })
+        Arc::new(Self { store, clock, pseudonyms, audit })
     }
 
     /// Erases a caller. Nobody sees anything of it any more when this returns; it is gone from the files within a minute. Nobody who stops
@@ -71,13 +73,8 @@ impl Eraser {
     /// # Errors
     /// When the store could not; what was begun is finished later by itself, and asking again is safe.
     pub async fn erase(self: &Arc<Self>, access: &Access, caller: CallerKey) -> Result<Receipt, StoreError> {
-        let (this, tenant) = (Arc::clone(self), access.tenant.id);
-        let erase = uncancelled(async move {
-            let erasure = this.begin(tenant, caller).await?;
-            this.make_invisible(&erasure).await?;
-            this.receipt(tenant, &erasure.id).await?.ok_or_else(|| StoreError::Failed("an erasure left no receipt".into()))
-        });
-        erase.await
+        let (this, access) = (Arc::clone(self), access.clone());
+        uncancelled(async move { this.erase_now(&access, caller).await.map(|(_, receipt)| receipt) }).await
     }
 
     /// The same, and waits until it is gone from the files, too.
@@ -85,12 +82,23 @@ impl Eraser {
     /// # Errors
     /// When the store could not; what was begun is finished later by a server, or by asking again.
     pub async fn erase_for_good(self: &Arc<Self>, access: &Access, caller: CallerKey) -> Result<Receipt, StoreError> {
-        let erasure = self.begin(access.tenant.id, caller).await?;
-        self.make_invisible(&erasure).await?;
+        let (erasure, _) = self.erase_now(access, caller).await?;
         tokio::time::sleep(STRAGGLERS).await;
         while !self.finish(&erasure).await? {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
+        self.receipt_of(&erasure).await
+    }
+
+    async fn erase_now(&self, access: &Access, caller: CallerKey) -> Result<(Erasure, Receipt), StoreError> {
+        let erasure = self.begin(access.tenant.id, caller.clone()).await?;
+        self.make_invisible(&erasure).await?;
+        let receipt = self.receipt_of(&erasure).await?;
+        self.audit.write_down(access, Action::Erased, Some(&caller), receipt.sessions).await?;
+        Ok((erasure, receipt))
+    }
+
+    async fn receipt_of(&self, erasure: &Erasure) -> Result<Receipt, StoreError> {
         let receipt = self.receipt(erasure.tenant, &erasure.id).await?;
         receipt.ok_or_else(|| StoreError::Failed("an erasure left no receipt".into()))
     }

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod arrivals;
+pub mod audit;
 pub mod caller;
 pub mod catalog;
 pub mod clock;
@@ -32,6 +33,7 @@ mod uncancelled;
 pub mod zone;
 
 pub use access::{Access, Scope, Scopes};
+pub use audit::Audit;
 pub use caller::{Caller, CallerKey};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use country::Country;

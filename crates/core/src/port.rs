@@ -1,5 +1,6 @@
 //! The ports: what the domain asks of a store. One method is one transaction; none crosses the port.
 
+mod audit;
 mod catalog;
 mod erasures;
 mod outbox;
@@ -14,6 +15,7 @@ use crate::key::AccessKey;
 use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Details, KeyId, Session, SessionId, Tenant, TenantId, Timestamp};
 
+pub use audit::AuditStore;
 pub use catalog::{Amend, Amended, Catalog, Creation, Once};
 pub use erasures::Erasures;
 pub use outbox::Outbox;
@@ -146,7 +148,7 @@ pub struct Awaited {
 
 /// Where sessions are kept.
 #[async_trait]
-pub trait SessionStore: Catalog + Outbox {
+pub trait SessionStore: AuditStore + Catalog + Outbox {
     /// Stores sessions in one transaction, durably before it returns; the results are in the order of the writes, and a write that
     /// fails by itself fails alone. Two writes of the same session are one, whichever instance or batch they are in.
     async fn write(&self, batch: Vec<Write>) -> Vec<Result<Written, StoreError>>;

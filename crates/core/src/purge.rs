@@ -94,6 +94,11 @@ impl Purge {
                 tokio::task::yield_now().await;
             }
         }
+        for tenant in tenants {
+            while self.store.drop_audit(tenant.id, now.minus(tenant.audit_retention.span())).await? > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
         while self.store.forget_names(now.minus(NAME_RETENTION)).await? > 0 {
             tokio::task::yield_now().await;
         }

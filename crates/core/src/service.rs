@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::access::Access;
 use crate::arrivals::{Arrivals, WaitLimits};
+use crate::audit::{Action, Audit};
 use crate::clock::Clock;
 use crate::id::SessionIds;
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
@@ -50,13 +51,24 @@ pub struct Sessions {
     arrivals: Arc<Arrivals>,
     /// Something was stored here.
     stored: watch::Sender<()>,
+    /// Notes who did what; the operator at the machine need not be noted.
+    audit: Option<Arc<Audit>>,
 }
 
 impl Sessions {
     /// Sessions in `store`, by `clock`.
     pub fn new(store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, limits: WaitLimits) -> Arc<Self> {
+        Arc::new(Self::with(store, clock, limits, None))
+    }
+
+    /// The same, where it is noted who did what.
+    pub fn audited(store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, limits: WaitLimits, audit: Arc<Audit>) -> Arc<Self> {
+        Arc::new(Self::with(store, clock, limits, Some(audit)))
+    }
+
+    fn with(store: Arc<dyn SessionStore>, clock: Arc<dyn Clock>, limits: WaitLimits, audit: Option<Arc<Audit>>) -> Self {
         let arrivals = Arc::new(Arrivals::new(limits));
-        Arc::new(Self { store, clock, ids: SessionIds::default(), arrivals, stored: watch::Sender::new(()) })
+        Self { store, clock, ids: SessionIds::default(), arrivals, stored: watch::Sender::new(()), audit }
     }
 
     /// The present moment.
@@ -72,6 +84,8 @@ impl Sessions {
     pub async fn record(self: &Arc<Self>, access: &Access, new: NewSession, digest: ReplayDigest) -> Result<Written, StoreError> {
         let this = Arc::clone(self);
         let tenant = Arc::clone(&access.tenant);
+        // Also of what fails: it may have been stored all the same.
+        self.note(access, Action::Wrote, new.details.caller.key());
         let write = uncancelled(async move {
             let write = this.prepare(&tenant, new, Same::Digest(digest));
             this.write(vec![write]).await.pop()
@@ -103,6 +117,19 @@ impl Sessions {
             }
         }
         results
+    }
+
+    fn note(&self, access: &Access, action: Action, caller: &CallerKey) {
+        if let Some(audit) = &self.audit {
+            audit.note(access, action, caller);
+        }
+    }
+
+    /// Notes that somebody read these sessions.
+    fn note_read<'s>(&self, access: &Access, sessions: impl IntoIterator<Item = &'s Session>) {
+        for session in sessions {
+            self.note(access, Action::Read, session.details.caller.key());
+        }
     }
 
     fn announce(&self, tenant: TenantId, call: &CallId, caller: &CallerKey) {
@@ -144,6 +171,9 @@ impl Sessions {
         if let Some(session) = self.store.newest(scope, call, caller).await? {
             // Asked again: the session may have arrived after the scope was taken.
             let age_s = session.age(self.clock.now()).as_secs();
+            if age_s <= max_age_s {
+                self.note(access, Action::Read, caller);
+            }
             return Ok(if age_s <= max_age_s { Latest::Found(Box::new(session)) } else { Latest::TooOld { age_s } });
         }
         Ok(if self.store.has_call(scope, call).await? { Latest::OtherCaller } else { Latest::NoSuchCall })
@@ -154,7 +184,9 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn history(&self, access: &Access, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.store.history(access.tenant.scope(self.clock.now()), query).await
+        let page = self.store.history(access.tenant.scope(self.clock.now()), query).await?;
+        self.note_read(access, &page.sessions);
+        Ok(page)
     }
 
     /// Finds the comparison form of a tenant's callers again, after its default country changed (PAR-N3). Returns how many changed.

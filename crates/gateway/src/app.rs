@@ -9,7 +9,7 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
-use calldata_core::{Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError};
+use calldata_core::{Audit, Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError};
 use calldata_http::{Limits, Origins, Shared, Source, health, layers, trace};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
@@ -37,6 +37,7 @@ pub struct App {
     secrets: TokenSecrets,
     purge: Purge,
     eraser: Arc<Eraser>,
+    audit: Arc<Audit>,
     clock: Arc<dyn Clock>,
 }
 
@@ -49,10 +50,12 @@ impl App {
         let store = Arc::new(database.clone());
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
-        let eraser = Eraser::new(store.clone(), Arc::clone(&clock), Pseudonyms::new(secrets.all()));
+        let pseudonyms = Pseudonyms::new(secrets.all());
+        let audit = Audit::new(store.clone(), Arc::clone(&clock), pseudonyms.clone());
+        let eraser = Eraser::new(store.clone(), Arc::clone(&clock), pseudonyms, Arc::clone(&audit));
         let store: Arc<dyn SessionStore> = if trace::is_observed() { Arc::new(Traced(store)) } else { store };
-        let sessions = Sessions::new(store, Arc::clone(&clock), WaitLimits::default());
-        Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, eraser, clock })
+        let sessions = Sessions::audited(store, Arc::clone(&clock), WaitLimits::default(), Arc::clone(&audit));
+        Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, eraser, audit, clock })
     }
 
     /// What stores and finds sessions.
@@ -63,6 +66,11 @@ impl App {
     /// What recognises clients.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.shared.directory
+    }
+
+    /// Writes down what is still to be written of who did what.
+    pub async fn write_last(&self) {
+        tokio::join!(self.directory().write_uses(), self.audit.flush());
     }
 
     /// Notes for the metrics how many connections there are to the database.
@@ -101,7 +109,7 @@ impl App {
                 }
             }
         };
-        tokio::join!(look, rewrite, sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
+        tokio::join!(look, rewrite, sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep(), self.audit.keep());
     }
 
     /// The service that answers requests; pages of these origins may use it.
@@ -111,7 +119,7 @@ impl App {
     ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
         let shared = self.shared.clone();
         let oifde = Oifde::new(shared.clone(), self.secrets.clone());
-        let native = Native::new(shared.clone(), self.secrets.all(), Arc::clone(&self.eraser));
+        let native = Native::new(shared.clone(), self.secrets.all(), Arc::clone(&self.eraser), Arc::clone(&self.audit));
         let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone())).merge(sessions_api::router(native));
         let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
         let ways = Arc::new(Ways { router, shared, oifde, origins: origins.clone() });

@@ -121,8 +121,8 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
         () = app.keep() => Instant::now(),
     };
     let last_writes = out_of_time.saturating_duration_since(Instant::now()) + LAST_WRITES;
-    if timeout(last_writes, app.directory().write_uses()).await.is_err() {
-        tracing::warn!("when keys were last used could not be written in time");
+    if timeout(last_writes, app.write_last()).await.is_err() {
+        tracing::warn!("who used which key could not all be written down in time");
     }
     Ok(())
 }

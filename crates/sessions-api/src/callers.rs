@@ -6,6 +6,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
 use calldata_core::json_text::{members_of, push_string};
 use calldata_core::{CallerKey, Country, Receipt, Tenant, Timestamp};
@@ -117,6 +118,7 @@ async fn read(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     let mut head = String::from(r#"{"caller":"#);
     push_string(&mut head, caller.as_str());
     head.push_str(&format!(r#","exportedAt":"{now}","sessions":["#));
+    native.audit.write_down(&visit.access, Action::Exported, Some(&caller), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
     // The first piece is read before the status is given.
     let mut is_first = true;

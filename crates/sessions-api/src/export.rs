@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
 use calldata_core::{Session, Tenant, Zone};
 use calldata_http::{Stay, log_failure};
@@ -130,6 +131,7 @@ async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let format = Format::of(&parameters, &visit.parts.headers)?;
     let filter = Filter { received_until: Some(native.shared.sessions.now()), ..parameters.filter(visit.access.tenant.default_country)? };
     let (content_type, file_name) = (format.content_type(), format.file_name());
+    native.audit.write_down(&visit.access, Action::Exported, filter.caller.as_ref(), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
     // The first piece is read before the status is given.
     let mut first = Vec::new();

@@ -7,6 +7,7 @@
 //! To add an operation: a file with its handler, a route here, a line in the description.
 
 mod amend;
+mod audit;
 mod batch;
 mod callers;
 mod client;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
-use calldata_core::Eraser;
+use calldata_core::{Audit, Eraser};
 use calldata_http::Shared;
 use secrecy::SecretString;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -44,12 +45,13 @@ pub struct Native {
     shared: Shared,
     cursors: Cursors,
     eraser: Arc<Eraser>,
+    audit: Arc<Audit>,
 }
 
 impl Native {
     /// The interface over what is shared. The first of the `secrets` signs what clients bring back, every one of them is accepted.
-    pub fn new(shared: Shared, secrets: Vec<SecretString>, eraser: Arc<Eraser>) -> Self {
-        Self { shared, cursors: Cursors::new(secrets), eraser }
+    pub fn new(shared: Shared, secrets: Vec<SecretString>, eraser: Arc<Eraser>, audit: Arc<Audit>) -> Self {
+        Self { shared, cursors: Cursors::new(secrets), eraser, audit }
     }
 }
 
@@ -65,6 +67,7 @@ pub fn router(native: Native) -> Router {
         .route("/v1/callers:export", routing::post(callers::export).fallback(other_method))
         .route("/v1/callers:erase", routing::post(callers::erase).fallback(other_method))
         .route("/v1/erasures/{id}", routing::get(callers::receipt).fallback(other_method))
+        .route("/v1/audit", routing::get(audit::audit).fallback(other_method))
         .route("/v1/events", routing::get(events::events).fallback(other_method))
         .route("/v1/", routing::any(nothing))
         .route("/v1/{*rest}", routing::any(nothing))
@@ -92,11 +95,11 @@ pub fn description() -> utoipa::openapi::OpenApi {
             3339, problems as `application/problem+json` with a stable `code`. All of it is ours.",
     ),
     paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, export::export, list::list_calls, events::events,
-        callers::export, callers::erase, callers::receipt),
+        callers::export, callers::erase, callers::receipt, audit::audit),
     components(schemas(
         shapes::SessionResource, shapes::RecordingResource, shapes::TurnResource, shapes::AnswerResource, shapes::AdditionsResource,
         shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, events::EventResource,
-        events::EventData, callers::CallerRequest, callers::CallerExport, callers::ReceiptResource, problem::ProblemDocument, problem::Code,
+        events::EventData, callers::CallerRequest, callers::CallerExport, callers::ReceiptResource, audit::AuditEntry, audit::AuditPage, problem::ProblemDocument, problem::Code,
     )),
     modifiers(&SecuritySchemes),
     tags(

@@ -57,7 +57,7 @@ impl Parameters {
         }
     }
 
-    fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
+    pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         // A `+` that was not encoded arrives as a space.
         let read = Timestamp::parse_iso8601(&text.replace(' ', "+"));

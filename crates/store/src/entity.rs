@@ -1,6 +1,7 @@
 //! What the tables hold.
 
 pub(crate) mod access_key;
+pub(crate) mod audit;
 pub(crate) mod directory;
 pub(crate) mod erasure;
 pub(crate) mod request_name;

@@ -9,6 +9,7 @@
 //!
 //! To add a column: a migration, the field in `entity`, and the compiler leads through `row`.
 
+mod audit_store;
 mod catalog;
 mod catalog_writes;
 mod connection;

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::Sessions;
 use crate::access::Access;
+use crate::audit::Action;
 use crate::catalog::{Call, Filter, Listing, Order, Page, Place};
 use crate::port::{Amend, Amended, Creation, HistoryQuery, Once, Same, StoreError, Write, Written};
 use crate::uncancelled::uncancelled;
@@ -25,7 +26,9 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn find(&self, access: &Access, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        self.store.find(access.tenant.scope(self.clock.now()), id).await
+        let found = self.store.find(access.tenant.scope(self.clock.now()), id).await?;
+        self.note_read(access, &found);
+        Ok(found)
     }
 
     /// Stores a session that must be new; once, where the request has a name. Durable once it returns, and nobody who stops waiting for
@@ -36,6 +39,7 @@ impl Sessions {
     pub async fn create(self: &Arc<Self>, access: &Access, new: NewSession, once: Option<Once>) -> Result<(Creation, Session), StoreError> {
         let this = Arc::clone(self);
         let tenant = Arc::clone(&access.tenant);
+        self.note(access, Action::Wrote, new.details.caller.key());
         let create = uncancelled(async move {
             let write = this.prepare(&tenant, new, Same::None);
             let session = Session {
@@ -71,6 +75,9 @@ impl Sessions {
     pub async fn create_all(self: &Arc<Self>, access: &Access, new: Vec<NewSession>) -> Vec<Result<Written, StoreError>> {
         let this = Arc::clone(self);
         let tenant = Arc::clone(&access.tenant);
+        for new in &new {
+            self.note(access, Action::Wrote, new.details.caller.key());
+        }
         uncancelled(async move {
             let writes = new.into_iter().map(|new| this.prepare(&tenant, new, Same::None)).collect();
             this.write(writes).await
@@ -84,11 +91,12 @@ impl Sessions {
     /// When the store could not, or could not confirm it.
     pub async fn amend(self: &Arc<Self>, access: &Access, id: SessionId, once: Option<Once>, amend: Amend) -> Result<Amended, StoreError> {
         let this = Arc::clone(self);
-        let tenant = Arc::clone(&access.tenant);
+        let access = access.clone();
         let change = uncancelled(async move {
-            let now = this.clock.now();
+            let (tenant, now) = (&access.tenant, this.clock.now());
             let amended = this.store.amend(tenant.scope(now), &id, now, once, amend).await?;
             if let Amended::Changed(session) = &amended {
+                this.note(&access, Action::Wrote, session.details.caller.key());
                 this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
             }
             Ok(amended)
@@ -105,11 +113,12 @@ impl Sessions {
         let mut search = Search::new(self, access, filter, after, limit);
         let mut items = Vec::new();
         while items.len() < search.limit && search.has_time() {
-            let Some(session) = search.next().await? else { return Ok(Page { items, next: None }) };
+            let Some(session) = search.next().await? else { break };
             if filter.matches(&session) {
                 items.push(session);
             }
         }
+        self.note_read(access, &items);
         Ok(Page { items, next: search.rest().await? })
     }
 
@@ -121,7 +130,7 @@ impl Sessions {
         let mut search = Search::new(self, access, filter, after, limit);
         let mut items = Vec::new();
         while items.len() < search.limit && search.has_time() {
-            let Some(session) = search.next().await? else { return Ok(Page { items, next: None }) };
+            let Some(session) = search.next().await? else { break };
             if !filter.matches(&session) {
                 continue;
             }
@@ -132,6 +141,7 @@ impl Sessions {
                 items.push(call);
             }
         }
+        self.note_read(access, items.iter().flat_map(|call| &call.sessions));
         Ok(Page { items, next: search.rest().await? })
     }
 

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
-use calldata_core::{Access, CallerKey, Eraser, Pseudonyms, Receipt, Timestamp};
+use calldata_core::{Access, Audit, CallerKey, Eraser, Pseudonyms, Receipt, Timestamp};
 
 use super::{clock, find_tenant, open, store_failed};
 use crate::cli::Erase;
@@ -20,7 +20,9 @@ pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure
         return Err(Failure::new("no caller is given; see --caller"));
     }
     let caller = CallerKey::of(&spelling, erase.country.unwrap_or(tenant.default_country));
-    let eraser = Eraser::new(Arc::new(database), clock(), Pseudonyms::new(secrets.all()));
+    let (database, pseudonyms) = (Arc::new(database), Pseudonyms::new(secrets.all()));
+    let audit = Audit::new(database.clone(), clock(), pseudonyms.clone());
+    let eraser = Eraser::new(database, clock(), pseudonyms, audit);
     let erased = eraser.erase_for_good(&Access::of_operator(tenant), caller).await;
     let receipt = erased.map_err(|error| {
         store_failed("the caller is not erased for good; a running server finishes it, or run the command again", &error)

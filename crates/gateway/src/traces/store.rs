@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use calldata_core::audit::{Entry, EntryFilter, EntryPlace};
 use calldata_core::catalog::{Filter, Listing};
 use calldata_core::port::{
-    Amend, Amended, Awaited, Catalog, Creation, HistoryPage, HistoryQuery, Once, Outbox, Slice, StoredCaller, Write, Written,
+    Amend, Amended, AuditStore, Awaited, Catalog, Creation, HistoryPage, HistoryQuery, Once, Outbox, Slice, StoredCaller, Write, Written,
 };
 use calldata_core::{CallId, CallerKey, Event, Position, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 use calldata_http::trace::within;
@@ -72,6 +73,21 @@ impl<S: SessionStore> SessionStore for Traced<S> {
 
     async fn set_caller_keys(&self, tenant: TenantId, keys: Vec<(SessionId, CallerKey)>) -> Result<(), StoreError> {
         self.0.set_caller_keys(tenant, keys).await
+    }
+}
+
+#[async_trait::async_trait]
+impl<S: SessionStore> AuditStore for Traced<S> {
+    async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        self.0.append_audit(entries).await
+    }
+
+    async fn audit(&self, tenant: TenantId, filter: &EntryFilter, after: Option<EntryPlace>, limit: u64) -> Result<Vec<Entry>, StoreError> {
+        within("store audit", self.0.audit(tenant, filter, after, limit)).await
+    }
+
+    async fn drop_audit(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {
+        self.0.drop_audit(tenant, until).await
     }
 }
 

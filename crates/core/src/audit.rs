@@ -1,0 +1,222 @@
+//! Who read, wrote, exported and erased what. Of a caller only a keyed hash is kept.
+//!
+//! What is read and written is noted within a second of it, so that nobody waits for that; what is exported and erased, before it is
+//! answered.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::port::{AuditStore, StoreError};
+use crate::pseudonym::Pseudonyms;
+use crate::{CallerKey, KeyId, TenantId, Timestamp};
+
+/// How often it is written down.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How many are written down each time with their callers; a flood is counted beyond that, and not told apart.
+const MAX_APART: usize = 5_000;
+/// How many wait to be written down.
+const MAX_WAITING: usize = 100_000;
+/// How many share a transaction.
+const TOGETHER: usize = 500;
+
+/// What somebody did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Action {
+    /// Fetched sessions, or was told of them.
+    Read,
+    /// Stored or changed sessions.
+    Wrote,
+    /// Took many sessions at once, or all of a caller.
+    Exported,
+    /// Erased a caller.
+    Erased,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Read, Self::Wrote, Self::Exported, Self::Erased];
+
+    /// Its name: `read`, `wrote`, `exported` or `erased`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Wrote => "wrote",
+            Self::Exported => "exported",
+            Self::Erased => "erased",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+}
+
+/// What somebody did, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Tells entries of one moment apart.
+    pub id: i64,
+    /// When, to the second or so.
+    pub at: Timestamp,
+    /// Whose data it was.
+    pub tenant: TenantId,
+    /// By which key.
+    pub key: KeyId,
+    /// What was done.
+    pub action: Action,
+    /// A keyed hash of the caller; `None` for what is of many.
+    pub caller: Option<String>,
+    /// How many sessions.
+    pub sessions: u64,
+}
+
+/// Which entries are asked for; all that is given must match.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryFilter {
+    /// Then or later.
+    pub from: Option<Timestamp>,
+    /// Then or earlier.
+    pub until: Option<Timestamp>,
+    /// By this key.
+    pub key: Option<KeyId>,
+    /// Of this kind.
+    pub action: Option<Action>,
+    /// About the caller of one of these names; everything where there is none.
+    pub callers: Vec<String>,
+}
+
+/// Where an entry stands: the newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryPlace {
+    /// When it was.
+    pub at: Timestamp,
+    /// What tells it from others of that moment.
+    pub id: i64,
+}
+
+/// What was noted and is not written down yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    apart: Vec<(TenantId, KeyId, Action, CallerKey)>,
+    /// Beyond what is told apart.
+    counted: HashMap<(TenantId, KeyId, Action), u64>,
+}
+
+/// Notes who did what.
+pub struct Audit {
+    store: Arc<dyn AuditStore>,
+    clock: Arc<dyn Clock>,
+    pseudonyms: Pseudonyms,
+    waiting: Mutex<Waiting>,
+}
+
+impl Audit {
+    /// Keeps it in `store`, by `clock`, with callers named by `pseudonyms`.
+    pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms) -> Arc<Self> {
+        Arc::new(Self { store, clock, pseudonyms, waiting: Mutex::default() })
+    }
+
+    /// Notes that somebody did something with a session of that caller. Written down within a second.
+    pub fn note(&self, access: &Access, action: Action, caller: &CallerKey) {
+        let (tenant, key) = (access.tenant.id, access.key.clone());
+        let mut waiting = self.lock();
+        if waiting.apart.len() < MAX_WAITING {
+            waiting.apart.push((tenant, key, action, caller.clone()));
+        } else {
+            *waiting.counted.entry((tenant, key, action)).or_default() += 1;
+        }
+    }
+
+    /// Writes down at once that somebody did something with so many sessions, of a caller or of many.
+    ///
+    /// # Errors
+    /// When the store could not.
+    pub async fn write_down(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) -> Result<(), StoreError> {
+        let caller = caller.map(|caller| self.pseudonyms.of_caller(access.tenant.id, caller));
+        self.store.append_audit(vec![self.entry(access.tenant.id, access.key.clone(), action, caller, sessions)]).await
+    }
+
+    /// All names that a caller may be noted under.
+    pub fn names_of(&self, tenant: TenantId, caller: &CallerKey) -> Vec<String> {
+        self.pseudonyms.all_of_caller(tenant, caller).collect()
+    }
+
+    /// Entries of a tenant that match, newest first, after a place; `limit` at most.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn entries(
+        &self,
+        tenant: TenantId,
+        filter: &EntryFilter,
+        after: Option<EntryPlace>,
+        limit: u64,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.store.audit(tenant, filter, after, limit).await
+    }
+
+    /// Writes down what waits. What could not be is tried again with the next.
+    pub async fn flush(&self) {
+        let Waiting { apart, counted } = std::mem::take(&mut *self.lock());
+        if apart.is_empty() && counted.is_empty() {
+            return;
+        }
+        let entries = self.entries_of(apart, counted);
+        for some in entries.chunks(TOGETHER) {
+            if let Err(error) = self.store.append_audit(some.to_vec()).await {
+                let lost: u64 = some.iter().map(|entry| entry.sessions).sum();
+                metrics::counter!("calldata_audit_lost_total").increment(lost);
+                tracing::error!(lost, error = &error as &dyn std::error::Error, "who read and wrote could not be written down");
+            }
+        }
+    }
+
+    /// Writes down what waits, again and again, until the task is dropped.
+    pub async fn keep(&self) {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            self.flush().await;
+        }
+    }
+
+    /// What one key did with one caller's sessions in a second is one entry.
+    fn entries_of(
+        &self,
+        apart: Vec<(TenantId, KeyId, Action, CallerKey)>,
+        mut counted: HashMap<(TenantId, KeyId, Action), u64>,
+    ) -> Vec<Entry> {
+        let mut together: HashMap<_, u64> = HashMap::new();
+        for what in apart {
+            if together.len() < MAX_APART || together.contains_key(&what) {
+                *together.entry(what).or_default() += 1;
+            } else {
+                let (tenant, key, action, _) = what;
+                *counted.entry((tenant, key, action)).or_default() += 1;
+            }
+        }
+        let apart = together.into_iter().map(|((tenant, key, action, caller), sessions)| {
+            let caller = self.pseudonyms.of_caller(tenant, &caller);
+            self.entry(tenant, key, action, Some(caller), sessions)
+        });
+        let counted = counted.into_iter().map(|((tenant, key, action), sessions)| self.entry(tenant, key, action, None, sessions));
+        apart.chain(counted).collect()
+    }
+
+    fn entry(&self, tenant: TenantId, key: KeyId, action: Action, caller: Option<String>, sessions: u64) -> Entry {
+        Entry { id: rand::random::<i64>() & i64::MAX, at: self.clock.now(), tenant, key, action, caller, sessions }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Audit")
+    }
+}

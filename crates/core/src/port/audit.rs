@@ -1,0 +1,20 @@
+//! Who did what.
+
+use async_trait::async_trait;
+
+use super::StoreError;
+use crate::audit::{Entry, EntryFilter, EntryPlace};
+use crate::{TenantId, Timestamp};
+
+/// Where it is kept who did what.
+#[async_trait]
+pub trait AuditStore: Send + Sync + 'static {
+    /// Adds entries, all or none.
+    async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError>;
+
+    /// A tenant's entries that match, newest first, after a place; `limit` at most.
+    async fn audit(&self, tenant: TenantId, filter: &EntryFilter, after: Option<EntryPlace>, limit: u64) -> Result<Vec<Entry>, StoreError>;
+
+    /// Drops some of a tenant's entries of this moment or before; returns how many, and 0 when none is left.
+    async fn drop_audit(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError>;
+}

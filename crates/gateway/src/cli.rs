@@ -297,7 +297,7 @@ pub(crate) struct Import {
     /// The tenant's client id
     #[arg(long, value_name = "C")]
     pub(crate) client_id: String,
-    /// What the files hold: OIFDE answers with their recordList, or sessions, one JSON object a line
+    /// What the files hold
     #[arg(long, value_enum)]
     pub(crate) format: ImportFormat,
     /// The files; - is standard input
@@ -363,8 +363,14 @@ pub(crate) struct CopyTo {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ImportFormat {
+    /// OIFDE answers with their recordList
     Oifde,
+    /// Sessions, one JSON object a line
     Sessions,
+    /// A table of sessions, as an export writes it
+    Csv,
+    /// vCons, one after the other
+    Vcon,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]

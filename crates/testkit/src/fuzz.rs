@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use calldata_core::fields::object_text;
-use calldata_core::{CallerKey, Country, Fields, JsonText, NewSession, SessionId, Timestamp};
-use calldata_interchange::SessionDocument;
+use calldata_core::{CallerKey, Country, Fields, JsonText, NewSession, Session, SessionId, Timestamp, Zone};
+use calldata_interchange::{SessionDocument, csv, vcon, write_session};
 use oifde_api::import::{read_records, session_of};
 use serde_json::value::RawValue;
 
@@ -131,7 +131,44 @@ fn session(data: &[u8]) {
         (details.cti_call_id.clone(), details.intent.clone(), details.flag.clone())
     );
     assert_eq!(said("id").as_deref(), session.id.as_ref().map(SessionId::as_str));
+    exchanged(copy(&session));
     recorded(session);
+}
+
+/// A session is told the same again after it was read from its document, its table or its vCon.
+fn exchanged(session: NewSession) {
+    let session = held(session);
+    let document = |session: &Session| {
+        let mut text = String::new();
+        write_session(session, &mut text);
+        text
+    };
+    let table = |session: &Session| {
+        let mut table = Vec::new();
+        csv::write_header(&mut table);
+        csv::write_row(session, &Zone::berlin(), &mut table);
+        table
+    };
+    let vcon = |session: &Session| {
+        let mut text = String::new();
+        vcon::write(session, "tenant", 1, &mut text);
+        text
+    };
+    let read = SessionDocument::parse(&document(&session)).and_then(|document| document.into_session(Country::GERMANY));
+    assert_eq!(document(&held(read.expect("our own document can be taken"))), document(&session));
+    let read = vcon::read(&vcon(&session), Country::GERMANY);
+    assert_eq!(document(&held(read.expect("our own vCon can be taken"))), document(&session));
+    csv::read(table(&session).as_slice(), Country::GERMANY, |_, read| {
+        assert_eq!(table(&held(read.expect("our own table can be taken"))), table(&session));
+        true
+    })
+    .expect("bytes can be read");
+}
+
+fn held(session: NewSession) -> Session {
+    let NewSession { id, received, details } = session;
+    let (received_first, received_last) = received.unwrap_or((start(), start()));
+    Session { id: id.unwrap_or_else(|| session_id("made-up")), received_first, received_last, details }
 }
 
 /// The record of a session, taken for an import, gives that record again.

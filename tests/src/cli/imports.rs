@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use calldata_core::{Clock, SystemClock};
+use calldata_core::{CallId, Caller, Clock, Country, Details, JsonText, Session, SessionId, Source, SystemClock};
+use calldata_interchange::vcon;
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::program::{Ended, Place};
 use serde_json::{Value, json};
@@ -156,6 +157,66 @@ fn bad_records_are_reported_by_number_and_the_rest_is_loaded() {
             records(&place, &key, "call").await.iter().map(|record| record["logId"].as_str().unwrap().to_owned()).collect();
         ids.sort_unstable();
         assert_eq!(ids, ["one", "three", "two"]);
+    });
+}
+
+#[test]
+fn a_table_is_loaded_and_bad_rows_are_reported_by_row() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let (_, key) = create_key(&place, "c", &[]);
+        let table = concat!(
+            "caller,callId,id,content,calledNumber\r\n",
+            "'+4930123456,call,one,\"{\"\"a\"\":\r\n1.10}\",'+4989123\r\n",
+            "u,call,two,blue,\r\n",
+            "u,call,three\r\n",
+            "u,call,four,,\r\n",
+        );
+        let loaded = import(&place, "csv", table);
+        assert_eq!((loaded.status, loaded.out.as_str()), (Some(1), "created 2, updated 0, rejected 2\n"));
+        let said: Vec<_> = loaded.err.lines().collect();
+        assert_eq!(said[..2], ["file: row 3: content: not valid JSON", "file: row 4: has no cell for `content`"]);
+        let records = records(&place, &key, "call").await;
+        let of_one = records.iter().find(|record| record["logId"] == "one").unwrap();
+        assert_eq!(of_one["callData"], json!(r#"{"content":{"a":1.10}}"#));
+        assert_eq!((&of_one["callSorId"], &of_one["calledNumber"]), (&json!("+4930123456"), &json!("+4989123")));
+        let other = import(&place, "csv", "caller,callId,colour\nu,call,blue\n");
+        assert_eq!((other.status, other.err.lines().next()), (Some(1), Some("file: row 1: unknown column `colour`")));
+    });
+}
+
+#[test]
+fn vcons_of_ours_and_of_others_are_loaded() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let (_, key) = create_key(&place, "c", &[]);
+        let told = Details::new(CallId::new("ours").unwrap(), Caller::new("+4930123456", Country::GERMANY).unwrap(), Source::Native);
+        let now = SystemClock::default().now();
+        let session = Session {
+            id: SessionId::new("one").unwrap(),
+            received_first: now.minus(Duration::from_secs(86_400)),
+            received_last: now,
+            details: Details { content: Some(JsonText::parse("1.10").unwrap()), flag: Some("f".into()), ..told },
+        };
+        let mut file = String::new();
+        vcon::write(&session, "other", 1, &mut file);
+        file.push_str(
+            r#"
+            { "uuid": "018dea7e-a176-7abc-8def-0123456789ab", "created_at": "2024-02-27T12:00:00Z",
+              "parties": [{ "tel": "tel:+4930123456" }, { "name": "desk" }],
+              "dialog": [{ "type": "text", "start": "2024-02-27T12:00:00Z", "parties": [0, 1], "body": "hi", "encoding": "none" }] }
+            { "payload": "blue", "signatures": [] }"#,
+        );
+        let loaded = import(&place, "vcon", &file);
+        assert_eq!((loaded.status, loaded.out.as_str()), (Some(1), "created 2, updated 0, rejected 1\n"));
+        assert!(loaded.err.starts_with("file: document 3: is signed") && !loaded.err.contains("blue"), "{}", loaded.err);
+        let ours = records(&place, &key, "ours").await;
+        let expected = (&json!("one"), &json!(r#"{"content":1.10}"#), &json!("f"));
+        assert_eq!((&ours[0]["logId"], &ours[0]["callData"], &ours[0]["flag"]), expected);
+        let foreign = records(&place, &key, "018dea7e-a176-7abc-8def-0123456789ab").await;
+        assert_eq!((&foreign[0]["callSorId"], &foreign[0]["recordDetials"][0]["userSaying"]), (&json!("+4930123456"), &json!("hi")));
     });
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::port::Written;
 use calldata_core::{Country, NewSession, Sessions, StoreError, Tenant};
+use calldata_interchange::{csv, vcon};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
@@ -49,7 +50,7 @@ struct Count {
 /// Something read from a file.
 #[derive(Debug)]
 struct Found {
-    /// Where: a line, or the number of a record.
+    /// Where: a line, or the number of a record, row or document.
     place: String,
     session: Result<NewSession, String>,
 }
@@ -96,6 +97,8 @@ fn read(input: impl Read, format: ImportFormat, country: Country, found: &mpsc::
     let hand_over = |place: String, session: Result<NewSession, String>| found.blocking_send(Found { place, session }).is_ok();
     match format {
         ImportFormat::Sessions => lines::read_sessions(input, country, hand_over),
+        ImportFormat::Csv => csv::read(input, country, hand_over),
+        ImportFormat::Vcon => vcon::read_documents(input, country, hand_over),
         ImportFormat::Oifde => {
             let mut number = 0_u64;
             let outcome = oifde_api::import::read_records(input, |record| {

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::generated::{expected, session, stored};
+use crate::generated::{examples, expected, session, stored};
 use crate::native::written;
 
 fn table(sessions: &[Session], zone: &Zone) -> Vec<u8> {
@@ -34,6 +34,8 @@ fn zone() -> impl Strategy<Value = Zone> {
 }
 
 proptest! {
+    #![proptest_config(examples())]
+
     #[test]
     fn export_after_import_is_the_same_bytes(held in vec(session(), 0..3), zone in zone()) {
         let exported = table(&held, &zone);

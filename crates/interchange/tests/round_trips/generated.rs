@@ -9,6 +9,13 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::RngSeed;
+
+/// The same examples in every run; `PROPTEST_CASES` asks for more of them.
+pub fn examples() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(1_000), rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..config }
+}
 
 /// Texts that break what is written carelessly.
 pub fn text() -> impl Strategy<Value = String> {
@@ -55,7 +62,7 @@ pub fn json() -> impl Strategy<Value = JsonText> {
             vec((text(), inner), 0..4).prop_map(|members| object(&members)),
         ]
     });
-    let deep = (0_usize..118).prop_map(|depth| "[".repeat(depth) + "1" + &"]".repeat(depth));
+    let deep = (0_usize..=126).prop_map(|depth| "[".repeat(depth) + "1" + &"]".repeat(depth));
     prop_oneof![9 => tree, 1 => deep].prop_map(|text| JsonText::parse(&text).expect("generated JSON is JSON"))
 }
 
@@ -149,8 +156,16 @@ fn posted(source: Source) -> BoxedStrategy<JsonText> {
 /// A session as the gateway holds it after a post, an import or by the native interface.
 pub fn session() -> impl Strategy<Value = Session> {
     select(vec![Source::Parloa, Source::Oifde, Source::Native]).prop_flat_map(|source| {
-        let names =
-            (identifier(), identifier(), caller(), of(country_code(source)), of(text()), of(text()), of(text()), of(posted(source)));
+        let names = (
+            identifier(),
+            identifier(),
+            caller(),
+            of(country_code(source)),
+            of(text()),
+            of(text()),
+            of(prop_oneof![text(), caller()]),
+            of(posted(source)),
+        );
         let times = (of(time()), of(time()), of(time()), time(), time());
         let facts = (of(dialog_type()), of(text()), of(json()), fields(), of(recording()), of(json()), of(text()));
         let lists = (vec(turn(), 0..4), vec(answer(), 0..3));

@@ -4,7 +4,7 @@ use calldata_core::{Country, NewSession, Session};
 use calldata_interchange::{SessionDocument, write_session};
 use proptest::prelude::*;
 
-use crate::generated::{expected, session, stored};
+use crate::generated::{examples, expected, session, stored};
 
 pub fn written(session: &Session) -> String {
     let mut text = String::new();
@@ -17,6 +17,8 @@ pub fn read(text: &str) -> NewSession {
 }
 
 proptest! {
+    #![proptest_config(examples())]
+
     #[test]
     fn a_session_is_read_as_it_was_written(session in session()) {
         let text = written(&session);

@@ -8,7 +8,7 @@ use jsonschema::Validator;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::generated::{session, stored};
+use crate::generated::{examples, session, stored};
 use crate::native::{self, written};
 
 static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
@@ -34,6 +34,10 @@ fn follows_the_draft(vcon: &Value) -> Result<(), TestCaseError> {
     let (parties, dialogs) = (list("parties").len(), list("dialog").len());
     let within = |index: &Value, end: usize| index.as_u64().is_some_and(|index| usize::try_from(index).is_ok_and(|index| index < end));
     prop_assert!((3..=4).contains(&parties));
+    for number in list("parties").iter().filter_map(|party| party.get("tel")) {
+        let digits = number.as_str().and_then(|number| number.strip_prefix("tel:+")).unwrap_or_default();
+        prop_assert!((1..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
+    }
     for dialog in list("dialog") {
         prop_assert!(dialog["parties"].as_array().is_some_and(|of| of.len() == 2 && of.iter().all(|party| within(party, parties))));
         prop_assert!(dialog["body"].as_str().is_some_and(|body| !body.is_empty()) && dialog["encoding"] == "none");
@@ -53,6 +57,8 @@ fn follows_the_draft(vcon: &Value) -> Result<(), TestCaseError> {
 }
 
 proptest! {
+    #![proptest_config(examples())]
+
     #[test]
     fn every_vcon_is_one(session in session()) {
         let text = vcon(&session);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each of our crates may use of ours.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("calldata-core", &[]),
     ("calldata-migrations", &[]),
     ("calldata-interchange", &["calldata-core"]),
@@ -13,7 +13,11 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("calldata-store", &["calldata-core", "calldata-migrations"]),
     ("parloa-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     ("oifde-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
-    ("calldata-gateway", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"]),
+    ("sessions-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
+    (
+        "calldata-gateway",
+        &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api", "sessions-api"],
+    ),
     (
         "calldata-testkit",
         &["calldata-core", "calldata-gateway", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"],
@@ -28,8 +32,8 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("sea-orm", &["calldata-store", "calldata-testkit"]),
     ("sea-orm-migration", &["calldata-migrations", "calldata-store"]),
     ("rusqlite", &["calldata-bench", "calldata-store"]),
-    ("axum", &["calldata-bench", "calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
-    ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "calldata-gateway"]),
+    ("axum", &["calldata-bench", "calldata-http", "parloa-api", "oifde-api", "sessions-api", "calldata-gateway"]),
+    ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "sessions-api", "calldata-gateway"]),
     ("quick-xml", &["parloa-api", "calldata-testkit"]),
     ("minijinja", &["parloa-api"]),
     ("rlibphonenumber", &["calldata-core"]),

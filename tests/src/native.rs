@@ -6,6 +6,7 @@ use serde_json::Value;
 
 mod access;
 mod amending;
+mod audit;
 mod batch;
 mod callers;
 mod events;

@@ -27,6 +27,8 @@ pub struct Tenant {
     pub oifde_zone: Zone,
     /// How long sessions live.
     pub retention: Retention,
+    /// How long it is kept who did what.
+    pub audit_retention: Retention,
     /// Whether a miss is told as an absence rather than as an answer (`--miss-status 404`).
     pub misses_are_absences: bool,
     /// Whether a miss says why.
@@ -53,6 +55,7 @@ impl Tenant {
             zone: Zone::berlin(),
             oifde_zone: Zone::utc(),
             retention: Retention::default(),
+            audit_retention: Retention::AUDIT,
             misses_are_absences: false,
             explains_misses: true,
             accepts_key_in_url: true,
@@ -89,6 +92,8 @@ pub struct Retention(u16);
 pub struct RetentionOutOfRange;
 
 impl Retention {
+    /// How long it is kept who did what, unless it is set.
+    pub const AUDIT: Self = Self(90);
     /// The longest retention.
     pub const MAX_DAYS: u16 = 3_650;
 

@@ -223,6 +223,9 @@ pub(crate) struct TenantProperties {
     /// How many days sessions live, 1 to 3650 [default: 30]
     #[arg(long, value_name = "DAYS", value_parser = a_retention)]
     pub(crate) retention_days: Option<Retention>,
+    /// How many days it is kept who read, wrote, exported and erased what, 1 to 3650 [default: 90]
+    #[arg(long, value_name = "DAYS", value_parser = a_retention)]
+    pub(crate) audit_days: Option<Retention>,
     /// The status of "no result found" in the Parloa dialect [default: 200]
     #[arg(long, value_enum, value_name = "STATUS")]
     pub(crate) miss_status: Option<MissStatus>,

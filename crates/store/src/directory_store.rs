@@ -238,6 +238,7 @@ fn of_tenant(tenant: &Tenant) -> tenant::Model {
         zone,
         oifde_zone,
         retention,
+        audit_retention,
         misses_are_absences,
         explains_misses,
         accepts_key_in_url,
@@ -254,6 +255,7 @@ fn of_tenant(tenant: &Tenant) -> tenant::Model {
         zone: zone.name().to_owned(),
         oifde_zone: oifde_zone.name().to_owned(),
         retention_days: i32::from(retention.in_days()),
+        audit_days: i32::from(audit_retention.in_days()),
         misses_are_absences: *misses_are_absences,
         explains_misses: *explains_misses,
         accepts_key_in_url: *accepts_key_in_url,
@@ -265,7 +267,10 @@ fn of_tenant(tenant: &Tenant) -> tenant::Model {
 
 pub(crate) fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
     let unreadable = |column| Unreadable { table: "tenant", column };
-    let retention = u16::try_from(row.retention_days).ok().and_then(|days| Retention::days(days).ok());
+    let days = |days: i32, column| {
+        let retention = u16::try_from(days).ok().and_then(|days| Retention::days(days).ok());
+        retention.ok_or_else(|| unreadable(column))
+    };
     Ok(Tenant {
         id: TenantId::from_number(row.id),
         name: row.name,
@@ -274,7 +279,8 @@ pub(crate) fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
         default_country: Country::parse(&row.default_country).map_err(|_| unreadable("default_country"))?,
         zone: Zone::parse(&row.zone).map_err(|_| unreadable("zone"))?,
         oifde_zone: Zone::parse(&row.oifde_zone).map_err(|_| unreadable("oifde_zone"))?,
-        retention: retention.ok_or_else(|| unreadable("retention_days"))?,
+        retention: days(row.retention_days, "retention_days")?,
+        audit_retention: days(row.audit_days, "audit_days")?,
         misses_are_absences: row.misses_are_absences,
         explains_misses: row.explains_misses,
         accepts_key_in_url: row.accepts_key_in_url,

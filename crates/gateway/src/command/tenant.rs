@@ -74,7 +74,8 @@ pub(super) async fn create(database: &Database, names: TenantNames, properties: 
 }
 
 fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) {
-    let TenantProperties { default_country, time_zone, oifde_time_zone, retention_days, miss_status, miss_reason, key_in_url } = properties;
+    let TenantProperties { default_country, time_zone, oifde_time_zone, retention_days, audit_days, miss_status, miss_reason, key_in_url } =
+        properties;
     if let Some(country) = default_country {
         tenant.default_country = country;
     }
@@ -86,6 +87,9 @@ fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) {
     }
     if let Some(retention) = retention_days {
         tenant.set_retention(retention, now);
+    }
+    if let Some(retention) = audit_days {
+        tenant.audit_retention = retention;
     }
     if let Some(status) = miss_status {
         tenant.misses_are_absences = status == MissStatus::NotFound;
@@ -182,6 +186,7 @@ struct ShownTenant {
     time_zone: String,
     oifde_time_zone: String,
     retention_days: u16,
+    audit_days: u16,
     miss_status: u16,
     miss_reason: bool,
     key_in_url: bool,
@@ -199,6 +204,7 @@ impl ShownTenant {
             time_zone: tenant.zone.name().to_owned(),
             oifde_time_zone: tenant.oifde_zone.name().to_owned(),
             retention_days: tenant.retention.in_days(),
+            audit_days: tenant.audit_retention.in_days(),
             miss_status: if tenant.misses_are_absences { 404 } else { 200 },
             miss_reason: tenant.explains_misses,
             key_in_url: tenant.accepts_key_in_url,

@@ -12,6 +12,7 @@ pub struct Model {
     pub zone: String,
     pub oifde_zone: String,
     pub retention_days: i32,
+    pub audit_days: i32,
     pub misses_are_absences: bool,
     pub explains_misses: bool,
     pub accepts_key_in_url: bool,

@@ -235,16 +235,26 @@ impl From<Turn> for RecordDetail {
             system_reply: reply,
             timestamp: replied_at.map_or(0, Timestamp::epoch_ms),
             requset_time: requested_at.map_or(0, Timestamp::epoch_ms),
-            response_source: match by {
-                TurnSource::Bot => 0,
-                TurnSource::Agent => 1,
-            },
-            involve_mode: match mode {
-                InvolveMode::Common => 0,
-                InvolveMode::Monitoring => 1,
-                InvolveMode::Insertion => 2,
-            },
+            response_source: response_source(by),
+            involve_mode: involve_mode(mode),
         }
+    }
+}
+
+/// The number of who replied.
+pub(crate) fn response_source(by: TurnSource) -> u8 {
+    match by {
+        TurnSource::Bot => 0,
+        TurnSource::Agent => 1,
+    }
+}
+
+/// The number of how the flow took part.
+pub(crate) fn involve_mode(mode: InvolveMode) -> u8 {
+    match mode {
+        InvolveMode::Common => 0,
+        InvolveMode::Monitoring => 1,
+        InvolveMode::Insertion => 2,
     }
 }
 

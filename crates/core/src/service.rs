@@ -7,6 +7,7 @@ use crate::access::Access;
 use crate::arrivals::{Arrivals, WaitLimits};
 use crate::clock::Clock;
 use crate::id::SessionIds;
+use crate::masking::hide;
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
 use crate::replay::ReplayDigest;
 use crate::uncancelled::uncancelled;
@@ -125,8 +126,14 @@ impl Sessions {
         let scope = access.tenant.scope(self.clock.now());
         if let Some(session) = self.store.newest(scope, call, caller).await? {
             // Asked again: the session may have arrived after the scope was taken.
-            let age_s = session.age(self.clock.now()).as_secs();
-            return Ok(if age_s <= max_age_s { Latest::Found(Box::new(session)) } else { Latest::TooOld { age_s } });
+            let now = self.clock.now();
+            let age_s = session.age(now).as_secs();
+            if age_s > max_age_s {
+                return Ok(Latest::TooOld { age_s });
+            }
+            let mut session = Box::new(session);
+            hide(access, &mut session, now);
+            return Ok(Latest::Found(session));
         }
         Ok(if self.store.has_call(scope, call).await? { Latest::OtherCaller } else { Latest::NoSuchCall })
     }
@@ -136,7 +143,10 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn history(&self, access: &Access, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.store.history(access.tenant.scope(self.clock.now()), query).await
+        let now = self.clock.now();
+        let mut page = self.store.history(access.tenant.scope(now), query).await?;
+        page.sessions.iter_mut().for_each(|session| hide(access, session, now));
+        Ok(page)
     }
 
     /// Finds the comparison form of a tenant's callers again, after its default country changed (PAR-N3). Returns how many changed.

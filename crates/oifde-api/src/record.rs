@@ -1,6 +1,7 @@
 //! From a session to a record (OIF-R1 to OIF-R5).
 
 use calldata_core::fields::object_text;
+use calldata_core::masking::is_masked;
 use calldata_core::{Answer, DialogType, InvolveMode, JsonKind, JsonText, Recording, Session, Source, Tenant, Timestamp, Turn, TurnSource};
 use calldata_interchange::{answers_of, turns_of};
 use serde::Serialize;
@@ -185,9 +186,10 @@ fn call_data(session: &Session) -> Option<String> {
     if details.source == Source::Oifde && details.fields.is_empty() {
         return details.content.as_ref().map(|content| content.display().into_owned());
     }
+    // A field that is masked can no longer be read; what was read from it tells that it could be.
     let elsewhere = |name: &str, value: &JsonText| match name {
-        TURNS => turns_of(value).is_some(),
-        ANSWERS => answers_of(value).is_some(),
+        TURNS => turns_of(value).is_some() || (is_masked(value) && !details.turns.is_empty()),
+        ANSWERS => answers_of(value).is_some() || (is_masked(value) && !details.answers.is_empty()),
         _ => false,
     };
     let posted = details.source == Source::Parloa;

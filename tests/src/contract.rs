@@ -1,6 +1,7 @@
 //! The two dialects, statement by statement (docs/contract.md).
 
 mod guessing;
+mod oifde_history;
 mod oifde_lock;
 mod oifde_pages;
 mod oifde_query;

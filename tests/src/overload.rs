@@ -113,7 +113,7 @@ fn strangers_who_send_no_body_take_no_room() {
         let gateway = gateway(test, Limits { requests: 3, ..Limits::default() }).await;
         let account = gateway.a_tenant("c").await;
         let mut strangers = Vec::new();
-        for path in ["gettoken", "queryRecordHistory"].repeat(6) {
+        for path in ["gettoken", "queryRecordHistory", "queryHistory"].repeat(4) {
             let mut stranger = TcpStream::connect(gateway.address).await.unwrap();
             let head = format!("POST /oifde/rest/api/{path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n");
             stranger.write_all(head.as_bytes()).await.unwrap();

@@ -4,4 +4,5 @@ mod canary;
 mod fuzz;
 mod headers;
 mod isolation;
+mod masking;
 mod strangers;

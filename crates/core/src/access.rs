@@ -16,9 +16,14 @@ pub struct Access {
 }
 
 impl Access {
+    /// Whether nothing is masked for this client, however old.
+    pub fn sees_all(&self) -> bool {
+        self.scopes.unmasked || self.tenant.masking.is_none()
+    }
+
     /// Of the operator at the machine, who needs no key.
     pub fn of_operator(tenant: Tenant) -> Self {
-        Self { tenant: Arc::new(tenant), key: KeyId::operator(), scopes: Scopes { read: true, write: true, admin: true } }
+        Self { tenant: Arc::new(tenant), key: KeyId::operator(), scopes: Scopes { read: true, write: true, admin: true, unmasked: true } }
     }
 }
 
@@ -31,17 +36,19 @@ pub struct Scopes {
     pub write: bool,
     /// Everything else: export, erase, follow events.
     pub admin: bool,
+    /// See what the tenant has masked ([`crate::Masking`]).
+    pub unmasked: bool,
 }
 
 impl Scopes {
     /// Reading alone.
-    pub const READ: Self = Self { read: true, write: false, admin: false };
+    pub const READ: Self = Self { read: true, write: false, admin: false, unmasked: false };
     /// Reading and writing, which is what both dialects need.
-    pub const READ_WRITE: Self = Self { read: true, write: true, admin: false };
+    pub const READ_WRITE: Self = Self { read: true, write: true, admin: false, unmasked: false };
 
     /// The names of what is allowed.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        [("read", self.read), ("write", self.write), ("admin", self.admin)]
+        [("read", self.read), ("write", self.write), ("admin", self.admin), ("unmasked", self.unmasked)]
             .into_iter()
             .filter_map(|(name, granted)| granted.then_some(name))
     }
@@ -52,6 +59,7 @@ impl Scopes {
             "read" => Some(Self { read: true, ..self }),
             "write" => Some(Self { write: true, ..self }),
             "admin" => Some(Self { admin: true, ..self }),
+            "unmasked" => Some(Self { unmasked: true, ..self }),
             _ => None,
         }
     }
@@ -87,8 +95,9 @@ mod tests {
 
     #[test]
     fn scopes_have_names() {
-        let all = Scopes::default().with("read").unwrap().with("write").unwrap().with("admin").unwrap();
-        assert_eq!(all.names().collect::<Vec<_>>(), ["read", "write", "admin"]);
+        let names = ["read", "write", "admin", "unmasked"];
+        let all = names.iter().try_fold(Scopes::default(), |scopes, name| scopes.with(name)).unwrap();
+        assert_eq!(all.names().collect::<Vec<_>>(), names);
         assert_eq!(Scopes::default().with("read").unwrap().with("write"), Some(Scopes::READ_WRITE));
         assert_eq!(Scopes::READ.with("owner"), None);
     }

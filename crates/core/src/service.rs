@@ -13,6 +13,7 @@ use crate::arrivals::{Arrivals, WaitLimits};
 use crate::audit::{Action, Audit};
 use crate::clock::Clock;
 use crate::id::SessionIds;
+use crate::masking::hide;
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
 use crate::replay::ReplayDigest;
 use crate::uncancelled::uncancelled;
@@ -170,11 +171,15 @@ impl Sessions {
         let scope = access.tenant.scope(self.clock.now());
         if let Some(session) = self.store.newest(scope, call, caller).await? {
             // Asked again: the session may have arrived after the scope was taken.
-            let age_s = session.age(self.clock.now()).as_secs();
-            if age_s <= max_age_s {
-                self.note(access, Action::Read, caller);
+            let now = self.clock.now();
+            let age_s = session.age(now).as_secs();
+            if age_s > max_age_s {
+                return Ok(Latest::TooOld { age_s });
             }
-            return Ok(if age_s <= max_age_s { Latest::Found(Box::new(session)) } else { Latest::TooOld { age_s } });
+            self.note(access, Action::Read, caller);
+            let mut session = Box::new(session);
+            hide(access, &mut session, now);
+            return Ok(Latest::Found(session));
         }
         Ok(if self.store.has_call(scope, call).await? { Latest::OtherCaller } else { Latest::NoSuchCall })
     }
@@ -184,8 +189,10 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn history(&self, access: &Access, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        let page = self.store.history(access.tenant.scope(self.clock.now()), query).await?;
+        let now = self.clock.now();
+        let mut page = self.store.history(access.tenant.scope(now), query).await?;
         self.note_read(access, &page.sessions);
+        page.sessions.iter_mut().for_each(|session| hide(access, session, now));
         Ok(page)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::access::Scope;
-use crate::{Country, TenantId, Timestamp, Zone};
+use crate::{Country, Masking, TenantId, Timestamp, Zone};
 
 /// What [`Tenant::expired_until`] is while nothing that expired once is stored.
 pub const NOTHING_EXPIRED: Timestamp = Timestamp::EARLIEST;
@@ -35,6 +35,8 @@ pub struct Tenant {
     pub explains_misses: bool,
     /// Whether keys are accepted in a URL.
     pub accepts_key_in_url: bool,
+    /// What is masked some time after a call; `None` where everything is told as long as it is stored.
+    pub masking: Option<Masking>,
     /// Whether the tenant may use the gateway at present.
     pub suspended: bool,
     /// Sessions first received up to here have expired once, and stay so whatever the retention is set to later.
@@ -59,6 +61,7 @@ impl Tenant {
             misses_are_absences: false,
             explains_misses: true,
             accepts_key_in_url: true,
+            masking: None,
             suspended: false,
             expired_until: NOTHING_EXPIRED,
             created_at,

@@ -75,6 +75,18 @@ impl Zone {
         Some(format!("{}{sign}{:02}:{:02}", local.strip_suffix('Z')?, minutes / 60, minutes % 60))
     }
 
+    /// `2019-04-25 17:42:10.0`: the local time with as many decimals of a second as it takes, one at least (OIF-H4).
+    pub fn with_decimals(&self, at: Timestamp) -> String {
+        let second = jiff::Timestamp::from_millisecond(at.epoch_ms())
+            .map(|instant| instant.to_zoned(self.0.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string())
+            .unwrap_or_default();
+        let decimals = format!("{:03}", at.epoch_ms().rem_euclid(1_000));
+        match decimals.trim_end_matches('0') {
+            "" => second + ".0",
+            decimals => second + "." + decimals,
+        }
+    }
+
     /// The moment of a local time, held inside the years 0000 to 9999; `None` for a local time outside of them.
     pub fn moment(&self, local: PrimitiveDateTime, reading: Reading) -> Option<Timestamp> {
         let civil = jiff::civil::DateTime::new(
@@ -134,6 +146,16 @@ mod tests {
             }
         }
         assert_eq!(shown("Europe/Berlin", Timestamp::clamped(-5_000_000_000_000)), "1811-07-23T15:06:40.000Z", "a mean solar time");
+    }
+
+    #[test]
+    fn oif_h4_a_second_has_as_many_decimals_as_it_takes() {
+        let shanghai = Zone::parse("Asia/Shanghai").unwrap();
+        let shown = |ms: i64| shanghai.with_decimals(Timestamp::clamped(ms));
+        assert_eq!(shown(1_556_185_330_000), "2019-04-25 17:42:10.0");
+        assert_eq!([shown(1_556_185_330_120), shown(1_556_185_330_003)], ["2019-04-25 17:42:10.12", "2019-04-25 17:42:10.003"]);
+        assert_eq!(Zone::utc().with_decimals(Timestamp::clamped(-1)), "1969-12-31 23:59:59.999");
+        assert_eq!(Zone::utc().with_decimals(Timestamp::EARLIEST), "0000-01-01 00:00:00.0");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use calldata_core::tenant::Retention;
-use calldata_core::{Country, Timestamp, Zone};
+use calldata_core::{Country, Masking, Timestamp, Zone};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -235,6 +235,18 @@ pub(crate) struct TenantProperties {
     /// Whether keys are accepted in the URL [default: on]
     #[arg(long, value_enum, value_name = "SWITCH")]
     pub(crate) key_in_url: Option<Switch>,
+    /// After how many minutes what --mask-fields names is masked for keys without the scope unmasked, 0 to 525600, or off [default: off]
+    #[arg(long, value_name = "MINUTES", value_parser = a_beginning)]
+    pub(crate) mask_after: Option<MaskAfter>,
+    /// What is masked: content, turns, answers, intent, businessInfo, recording, user-defined fields by their names, or * for all of these
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) mask_fields: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MaskAfter {
+    Off,
+    Minutes(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -293,6 +305,8 @@ pub(crate) enum ScopeName {
     Read,
     Write,
     Admin,
+    /// See what the tenant has masked
+    Unmasked,
 }
 
 #[derive(Debug, Args)]
@@ -426,6 +440,11 @@ fn a_time(text: &str) -> Result<Timestamp, &'static str> {
 fn a_retention(text: &str) -> Result<Retention, String> {
     let days = text.parse().map_err(|_| format!("1 to {} days", Retention::MAX_DAYS))?;
     Retention::days(days).map_err(|error| error.to_string())
+}
+
+fn a_beginning(text: &str) -> Result<MaskAfter, String> {
+    let minutes = || text.parse().ok().filter(|minutes| *minutes <= Masking::MAX_MINUTES).map(MaskAfter::Minutes);
+    if text == "off" { Ok(MaskAfter::Off) } else { minutes().ok_or_else(|| format!("0 to {} minutes, or off", Masking::MAX_MINUTES)) }
 }
 
 #[cfg(test)]

@@ -35,8 +35,11 @@ impl Parameters {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Failure> {
         let text = std::str::from_utf8(body).map_err(|_| Failure::parameter("body", "is not valid JSON"))?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let members = members_of(text).map_err(|error| Failure::parameter("body", &format!("cannot be read: {error}")))?;
-        Ok(Self(members.into_iter().filter(|(_, value)| value.kind() != JsonKind::Null && value.as_str() != "\"\"").collect()))
+        members_of(text).map(Self::of).map_err(|error| Failure::parameter("body", &format!("cannot be read: {error}")))
+    }
+
+    fn of(members: Vec<(String, JsonText)>) -> Self {
+        Self(members.into_iter().filter(|(_, value)| value.kind() != JsonKind::Null && value.as_str() != "\"\"").collect())
     }
 
     /// The value of a parameter.
@@ -48,6 +51,12 @@ impl Parameters {
     pub(crate) fn string(&self, name: &str) -> Result<Option<String>, Failure> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.as_string().map(Some).ok_or_else(|| Failure::parameter(name, "must be a string"))
+    }
+
+    /// The parameters within a parameter that is an object.
+    pub(crate) fn object(&self, name: &str) -> Result<Option<Self>, Failure> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        value.members().map(|members| Some(Self::of(members))).map_err(|_| Failure::parameter(name, "must be an object"))
     }
 }
 
@@ -62,6 +71,17 @@ mod tests {
         assert_eq!((parameters.string("b"), parameters.string("c"), parameters.string("z")), (Ok(None), Ok(None), Ok(None)));
         assert_eq!(parameters.string("d"), Err(Failure::parameter("d", "must be a string")));
         assert_eq!(parameters.string("e"), Ok(Some(" ".into())));
+    }
+
+    #[test]
+    fn oif_h1_parameters_may_be_within_an_object() {
+        let parameters = Parameters::parse(br#"{"p":{"a":"x","b":"","a":"y"},"q":null,"r":[],"s":"{}"}"#).unwrap();
+        let within = parameters.object("p").unwrap().unwrap();
+        assert_eq!((within.string("a"), within.string("b")), (Ok(Some("y".into())), Ok(None)));
+        assert!(parameters.object("q").unwrap().is_none() && parameters.object("z").unwrap().is_none());
+        for other in ["r", "s"] {
+            assert_eq!(parameters.object(other).unwrap_err(), Failure::parameter(other, "must be an object"));
+        }
     }
 
     #[test]

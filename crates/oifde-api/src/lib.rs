@@ -1,18 +1,20 @@
-//! The OIFDE dialect: `queryRecordHistory` and `gettoken`, JSON over POST, business errors as HTTP 200 with a code.
+//! The OIFDE dialect: `queryRecordHistory`, `queryHistory` and `gettoken`, JSON over POST, business errors as HTTP 200 with a code.
 //!
-//! Rooms: [`gettoken`] and [`query_record_history`] are the operations, [`token`] signs and reads tokens,
-//! [`body`] reads requests, [`codes`] holds the dialect's words for errors, [`record`] translates between a session and a record, and
-//! [`import`] reads records that another system wrote. Arrows: http, interchange, core. The ids in comments (OIF-…) are those of
+//! Rooms: [`gettoken`], [`query_record_history`] and [`query_history`] are the operations, [`token`] signs and reads tokens, [`body`] reads
+//! requests, [`asked`] lets in who queries, [`codes`] holds the dialect's words for errors, [`record`] translates between a session and a
+//! record, and [`import`] reads records that another system wrote. Arrows: http, interchange, core. The ids in comments (OIF-…) are those of
 //! `docs/contract.md`. The vendor's misspellings `recordDetials` and `requsetTime` are the wire names.
 //!
 //! To add an operation: a file with its handler, a route here, a line in the description.
 
+mod asked;
 mod body;
 mod codes;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod gettoken;
 pub mod import;
+mod query_history;
 mod query_record_history;
 mod record;
 mod token;
@@ -59,6 +61,7 @@ pub fn router(oifde: Oifde) -> Router {
     Router::new()
         .route("/oifde/rest/api/gettoken", routing::any(gettoken::gettoken))
         .route(HISTORY_PATH, routing::any(query_record_history::query_record_history))
+        .route("/oifde/rest/api/queryHistory", routing::any(query_history::query_history))
         .with_state(oifde)
 }
 
@@ -72,12 +75,14 @@ pub fn description() -> utoipa::openapi::OpenApi {
     info(
         title = "Session records (OIFDE dialect)",
         description = "Session records with their turns, questions and answers, as OIFDE systems query them. Business errors are status 200 \
-            with an `errorCode` other than 0. Statements marked *ours* are decisions of this gateway where the vendor is silent.",
+            with an `errorCode` (of `queryHistory`: `rtnCode`) other than 0. Statements marked *ours* are decisions of this gateway where \
+            the vendor is silent.",
     ),
-    paths(gettoken::gettoken, query_record_history::query_record_history),
+    paths(gettoken::gettoken, query_record_history::query_record_history, query_history::query_history),
     components(schemas(
         gettoken::TokenRequest, gettoken::TokenResponse, query_record_history::HistoryRequest, query_record_history::HistoryResponse,
-        record::Record, record::RecordDetail, record::QaRecord,
+        record::Record, record::RecordDetail, record::QaRecord, query_history::LatestCallRequest, query_history::LatestCallParameters,
+        query_history::LatestCallResponse, query_history::Interaction,
     )),
     tags((name = "records", description = "Query session records (OIFDE dialect)")),
 )]

@@ -5,8 +5,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::zone::Reading;
-use calldata_core::{Access, AuthError, CallerKey, JsonKind, Tenant, TenantName, Timestamp, Zone};
-use calldata_http::{Shared, Source, Stay, holding};
+use calldata_core::{CallerKey, JsonKind, Tenant, Timestamp, Zone};
+use calldata_http::{Source, holding};
 use serde::Serialize;
 use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -14,10 +14,10 @@ use time::macros::format_description;
 use utoipa::ToSchema;
 
 use crate::Oifde;
+use crate::asked::{Asked, note_miss};
 use crate::body::Parameters;
 use crate::codes::{Failure, answer};
 use crate::record::Record;
-use crate::token::TokenState;
 
 const LOCAL_TIME: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const LOCAL_TIME_CHARS: usize = 19;
@@ -51,54 +51,18 @@ pub(crate) async fn query_record_history(State(oifde): State<Oifde>, Extension(s
 
 /// The same without a router.
 pub(crate) async fn history(oifde: &Oifde, source: Source, request: Request) -> Response {
-    let limits = oifde.shared.limits;
-    let found = tokio::time::timeout(limits.deadline, async {
-        let parameters = Parameters::read(request, limits).await?;
-        let seat = oifde.shared.admission.enter(Stay::Working)?;
-        // The token is checked before the parameters (OIF-A4).
-        let access = authenticate(oifde, source, &parameters).await?;
-        oifde.shared.admission.admit(&seat, access.tenant.id)?;
+    let found = tokio::time::timeout(oifde.shared.limits.deadline, async {
+        let Asked { parameters, access, seat } = Asked::read(oifde, source, request).await?;
         let query = query(&parameters, &access.tenant)?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
         if page.total == 0 {
-            metrics::counter!("calldata_misses_total", "dialect" => "oifde", "reason" => "no-record").increment(1);
+            note_miss();
         }
         Ok((page, access, seat))
     });
     match found.await.unwrap_or(Err(Failure::Busy)) {
         Ok((page, access, seat)) => holding(answer(&HistoryResponse::page(page, &access.tenant)), seat),
         Err(failure) => failure.answer(&HistoryResponse::failure(&failure)),
-    }
-}
-
-/// A token, or one of the tenant's keys in its place (OIF-A3).
-async fn authenticate(oifde: &Oifde, source: Source, parameters: &Parameters) -> Result<Access, Failure> {
-    let token = parameters.get("authToken").ok_or(Failure::TokenMissing)?.as_string().ok_or(Failure::TokenWrong)?;
-    let tenant = parameters.string("tenantId")?.ok_or_else(|| Failure::parameter("tenantId", "is missing"))?;
-    let name = TenantName::Oifde(&tenant);
-    let Shared { directory, lockout, sessions, .. } = &oifde.shared;
-    let now = sessions.now();
-    if lockout.locked_for_bearer(source, name, &token, now).is_some() {
-        return Err(Failure::Locked);
-    }
-    let access = match oifde.secrets.read(&token, now) {
-        TokenState::Good { tenant, key } => {
-            let access = directory.authenticate_by_key(name, &key).await;
-            access.and_then(|access| if access.tenant.id == tenant { Ok(access) } else { Err(AuthError::NotRecognised) })
-        }
-        TokenState::Expired => return Err(Failure::TokenMissing),
-        TokenState::NotOurs => directory.authenticate(name, &token).await,
-    };
-    match access {
-        Ok(access) => {
-            lockout.note_success(source, name, &token, now);
-            if access.scopes.read { Ok(access) } else { Err(Failure::TokenWrong) }
-        }
-        Err(AuthError::NotRecognised) => {
-            lockout.note_failure(source, name, now);
-            Err(Failure::TokenWrong)
-        }
-        Err(AuthError::Unavailable) => Err(Failure::Busy),
     }
 }
 

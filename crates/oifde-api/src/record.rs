@@ -1,6 +1,7 @@
 //! From a session to a record (OIF-R1 to OIF-R5).
 
 use calldata_core::fields::object_text;
+use calldata_core::masking::is_masked;
 use calldata_core::{Answer, DialogType, InvolveMode, JsonKind, JsonText, Recording, Session, Source, Tenant, Timestamp, Turn, TurnSource};
 use calldata_interchange::{answers_of, turns_of};
 use serde::Serialize;
@@ -185,9 +186,10 @@ fn call_data(session: &Session) -> Option<String> {
     if details.source == Source::Oifde && details.fields.is_empty() {
         return details.content.as_ref().map(|content| content.display().into_owned());
     }
+    // A field that is masked can no longer be read; what was read from it tells that it could be.
     let elsewhere = |name: &str, value: &JsonText| match name {
-        TURNS => turns_of(value).is_some(),
-        ANSWERS => answers_of(value).is_some(),
+        TURNS => turns_of(value).is_some() || (is_masked(value) && !details.turns.is_empty()),
+        ANSWERS => answers_of(value).is_some() || (is_masked(value) && !details.answers.is_empty()),
         _ => false,
     };
     let posted = details.source == Source::Parloa;
@@ -235,16 +237,26 @@ impl From<Turn> for RecordDetail {
             system_reply: reply,
             timestamp: replied_at.map_or(0, Timestamp::epoch_ms),
             requset_time: requested_at.map_or(0, Timestamp::epoch_ms),
-            response_source: match by {
-                TurnSource::Bot => 0,
-                TurnSource::Agent => 1,
-            },
-            involve_mode: match mode {
-                InvolveMode::Common => 0,
-                InvolveMode::Monitoring => 1,
-                InvolveMode::Insertion => 2,
-            },
+            response_source: response_source(by),
+            involve_mode: involve_mode(mode),
         }
+    }
+}
+
+/// The number of who replied.
+pub(crate) fn response_source(by: TurnSource) -> u8 {
+    match by {
+        TurnSource::Bot => 0,
+        TurnSource::Agent => 1,
+    }
+}
+
+/// The number of how the flow took part.
+pub(crate) fn involve_mode(mode: InvolveMode) -> u8 {
+    match mode {
+        InvolveMode::Common => 0,
+        InvolveMode::Monitoring => 1,
+        InvolveMode::Insertion => 2,
     }
 }
 

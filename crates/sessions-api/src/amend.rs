@@ -1,10 +1,11 @@
 //! `POST /v1/sessions/{id}/turns` and `PUT /v1/sessions/{id}`: more of a session while the call runs, or another one in its place.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use calldata_core::masking::shown;
 use calldata_core::port::{Amend, Amended, Once};
 use calldata_core::{Access, Details, Session, SessionId};
 use calldata_interchange::read_turn_documents;
@@ -62,7 +63,7 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
         details.answers.extend(answers.iter().cloned());
         details
     };
-    amend(native, &visit.access, id, Expected::of(&visit.parts.headers)?, once, change).await
+    amend(native, &visit.access, id, Expected::of(&visit.parts.headers)?, once, Keeps::Everything, change).await
 }
 
 /// Puts another session in the place of one.
@@ -101,7 +102,15 @@ async fn put(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     }
     let (given, expected) = (new.details, Expected::of(&visit.parts.headers)?);
     let change = move |details: &Details| Details { source: details.source, ..given.clone() };
-    amend(native, &visit.access, id, expected, None, change).await
+    amend(native, &visit.access, id, expected, None, Keeps::Nothing, change).await
+}
+
+/// What a change keeps of what there was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Everything,
+    /// Whoever may not see all of it must not put anything in its place.
+    Nothing,
 }
 
 async fn amend(
@@ -110,23 +119,35 @@ async fn amend(
     id: SessionId,
     expected: Expected,
     once: Option<Once>,
+    keeps: Keeps,
     change: impl Fn(&Details) -> Details + Send + Sync + 'static,
 ) -> Result<Response, Problem> {
-    let expected = Arc::new(expected);
+    let (reader, now) = (access.clone(), native.shared.sessions.now());
     let most_bytes = native.shared.limits.body_bytes.saturating_mul(MAX_GROWTH);
-    let checked = Arc::clone(&expected);
+    let decide = move |session: &Session| {
+        let seen = shown(&reader, session, now);
+        // A tag may be that of the session as this client sees it.
+        if !expected.is_met(session) && !expected.is_met(&seen) {
+            return Err(Problem::about(Code::PreconditionFailed, "If-Match", "names another state of the session; get it again"));
+        }
+        if keeps == Keeps::Nothing && seen != *session {
+            return Err(Problem::new(Code::NotPermitted, "some of the session is masked for this key, and would be lost"));
+        }
+        let changed = Session { details: change(&session.details), ..session.clone() };
+        if resource::text(&changed).len() > most_bytes {
+            return Err(Problem::new(Code::TooLarge, format!("the session would have more than {most_bytes} bytes")));
+        }
+        Ok(changed.details)
+    };
+    // The store is told what becomes of a session, the client why nothing does.
+    let refusal = Arc::new(Mutex::new(None));
+    let tell = Arc::clone(&refusal);
     let amend: Amend = Arc::new(move |session: &Session| {
-        let details = change(&session.details);
-        let changed = Session { details, ..session.clone() };
-        let fits = resource::text(&changed).len() <= most_bytes;
-        (fits && checked.is_met(session)).then_some(changed.details)
+        decide(session).map_err(|problem| *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem)).ok()
     });
     match native.shared.sessions.amend(access, id, once, amend).await? {
         Amended::Changed(session) | Amended::Repeated(session) => Ok(answer(StatusCode::OK, &session, &tag(&session))),
-        Amended::Left(session) if !expected.is_met(&session) => {
-            Err(Problem::about(Code::PreconditionFailed, "If-Match", "names another state of the session; get it again"))
-        }
-        Amended::Left(_) => Err(Problem::new(Code::TooLarge, format!("the session would have more than {most_bytes} bytes"))),
+        Amended::Left(_) => Err(refusal.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(Problem::busy)),
         Amended::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
         Amended::NoSuchSession => Err(Problem::no_session()),
     }

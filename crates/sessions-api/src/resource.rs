@@ -21,7 +21,7 @@ pub(crate) fn text(session: &Session) -> String {
     text
 }
 
-/// What changes whenever a session does. Of the session as it is stored: masked or not, it is the same.
+/// What changes whenever a session does, as it is shown: of what is masked, it tells nothing.
 pub(crate) fn tag(session: &Session) -> String {
     let digest = Sha256::digest(text(session));
     let digits = digest.iter().take(TAG_BYTES).fold(String::from("\""), |mut digits, byte| {

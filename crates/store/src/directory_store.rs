@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use calldata_core::key::{AccessKey, SecretHash};
 use calldata_core::port::DirectoryContents;
 use calldata_core::tenant::Retention;
-use calldata_core::{Country, DirectoryStore, KeyId, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
+use calldata_core::{Country, DirectoryStore, KeyId, Masking, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
@@ -242,6 +242,7 @@ fn of_tenant(tenant: &Tenant) -> tenant::Model {
         misses_are_absences,
         explains_misses,
         accepts_key_in_url,
+        masking,
         suspended,
         expired_until,
         created_at,
@@ -259,6 +260,8 @@ fn of_tenant(tenant: &Tenant) -> tenant::Model {
         misses_are_absences: *misses_are_absences,
         explains_misses: *explains_misses,
         accepts_key_in_url: *accepts_key_in_url,
+        mask_after_min: masking.as_ref().map(|masking| masking.after_minutes().into()),
+        mask_fields: masking.as_ref().and_then(|masking| serde_json::to_string(masking.names()).ok()),
         suspended: *suspended,
         expired_until: expired_until.epoch_ms(),
         created_at: created_at.epoch_ms(),
@@ -270,6 +273,11 @@ pub(crate) fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
     let days = |days: i32, column| {
         let retention = u16::try_from(days).ok().and_then(|days| Retention::days(days).ok());
         retention.ok_or_else(|| unreadable(column))
+    };
+    let masking = match (row.mask_after_min, row.mask_fields) {
+        (None, None) => None,
+        // A tenant whose setting cannot be read is not let in without it.
+        (after_min, names) => Some(masking(after_min, names).ok_or_else(|| unreadable("mask_fields"))?),
     };
     Ok(Tenant {
         id: TenantId::from_number(row.id),
@@ -284,10 +292,15 @@ pub(crate) fn to_tenant(row: tenant::Model) -> Result<Tenant, StoreError> {
         misses_are_absences: row.misses_are_absences,
         explains_misses: row.explains_misses,
         accepts_key_in_url: row.accepts_key_in_url,
+        masking,
         suspended: row.suspended,
         expired_until: Timestamp::clamped(row.expired_until),
         created_at: Timestamp::clamped(row.created_at),
     })
+}
+
+fn masking(after_min: Option<i64>, names: Option<String>) -> Option<Masking> {
+    Masking::new(u32::try_from(after_min?).ok()?, serde_json::from_str(&names?).ok()?).ok()
 }
 
 fn of_key(key: &AccessKey) -> access_key::Model {

@@ -203,6 +203,16 @@ impl Account {
         self.client.request("POST", "/oifde/rest/api/queryRecordHistory", &[], body.into_bytes()).await
     }
 
+    /// `queryHistory` of this user, by the tenant's key.
+    ///
+    /// # Panics
+    /// When there is no answer, or one that the API description does not allow.
+    pub async fn latest_call(&self, user: &str) -> Answer {
+        let (tenant, key) = (&self.tenant.oifde_id, &self.key);
+        let body = format!(r#"{{"tenantId":"{tenant}","params":{{"userMobile":"{user}"}},"authToken":"{key}"}}"#);
+        self.client.request("POST", "/oifde/rest/api/queryHistory", &[], body.into_bytes()).await
+    }
+
     /// `gettoken` with this secret.
     ///
     /// # Panics

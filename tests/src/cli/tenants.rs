@@ -1,10 +1,15 @@
 //! `tenant`.
 
+use std::time::Duration;
+
 use calldata_testkit::engine::on_every_engine;
-use calldata_testkit::program::Place;
+use calldata_testkit::program::{Place, eventually};
 use serde_json::json;
 
 use super::{create_key, create_tenant, post};
+
+/// How soon a change has to be felt.
+const FELT: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_tenant_is_created_with_its_defaults_and_shown_as_one_object() {
@@ -16,11 +21,14 @@ fn a_tenant_is_created_with_its_defaults_and_shown_as_one_object() {
         created.as_object_mut().unwrap().remove("createdAt");
         let expected = json!({
             "name": "Tenant acme", "clientId": "acme", "tenantId": "t-acme", "defaultCountry": "DE", "timeZone": "Europe/Berlin",
-            "oifdeTimeZone": "UTC", "retentionDays": 30, "missStatus": 200, "missReason": true, "keyInUrl": true, "suspended": false,
+            "oifdeTimeZone": "UTC", "retentionDays": 30, "missStatus": 200, "missReason": true, "keyInUrl": true,
+            "maskAfterMinutes": null, "maskFields": [], "suspended": false,
         });
         assert_eq!(created, expected);
         let text = place.run(&["tenant", "show", "acme"]).fine();
-        for (name, value) in [("clientId", "acme"), ("tenantId", "t-acme"), ("retentionDays", "30"), ("suspended", "false")] {
+        for (name, value) in
+            [("clientId", "acme"), ("tenantId", "t-acme"), ("retentionDays", "30"), ("maskAfterMinutes", "off"), ("suspended", "false")]
+        {
             assert!(text.lines().any(|line| line.split_whitespace().eq([name, value])), "{name}: {text}");
         }
     });
@@ -45,13 +53,27 @@ fn every_property_can_be_given_at_the_start_and_changed_later() {
             "off",
             "--key-in-url",
             "off",
+            "--mask-after",
+            "30",
+            "--mask-fields",
+            "content,turns,my field",
         ];
         let create = ["tenant", "create", "--name", "N", "--client-id", "c", "--tenant-id", "t", "--json"];
         let created = place.run(&[&create[..], &properties].concat()).json();
-        let shown = |names: [&str; 7]| names.map(|name| created[name].clone());
-        let names = ["defaultCountry", "timeZone", "oifdeTimeZone", "retentionDays", "missStatus", "missReason", "keyInUrl"];
-        let expected = [json!("CH"), json!("Europe/Zurich"), json!("Asia/Shanghai"), json!(7), json!(404), json!(false), json!(false)];
-        assert_eq!(shown(names), expected);
+        let expected = [
+            ("defaultCountry", json!("CH")),
+            ("timeZone", json!("Europe/Zurich")),
+            ("oifdeTimeZone", json!("Asia/Shanghai")),
+            ("retentionDays", json!(7)),
+            ("missStatus", json!(404)),
+            ("missReason", json!(false)),
+            ("keyInUrl", json!(false)),
+            ("maskAfterMinutes", json!(30)),
+            ("maskFields", json!(["content", "turns", "my field"])),
+        ];
+        for (name, value) in expected {
+            assert_eq!(created[name], value, "{name}");
+        }
 
         let changed = place
             .run(&[
@@ -77,6 +99,69 @@ fn every_property_can_be_given_at_the_start_and_changed_later() {
         }
         assert_eq!(changed, wanted, "what is not given stays");
         assert_eq!(place.run(&["tenant", "show", "c", "--json"]).json(), wanted);
+    });
+}
+
+#[test]
+fn what_is_masked_is_given_as_a_whole_changed_in_parts_and_switched_off() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        let create = ["tenant", "create", "--name", "N", "--client-id", "c", "--tenant-id", "t"];
+        let only_one = [&["--mask-after", "5"][..], &["--mask-fields", "content"]];
+        for (one, other) in only_one.iter().zip(["--mask-fields", "--mask-after"]) {
+            assert!(place.run(&[&create[..], one].concat()).failure().contains(other), "{one:?}");
+        }
+        assert_eq!(place.run(&["tenant", "list", "--json"]).json(), json!({ "tenants": [] }));
+        place.run(&create).fine();
+        let update = |arguments: &[&str]| place.run(&[&["tenant", "update", "c"][..], arguments, &["--json"]].concat());
+        let changed = |arguments: &[&str]| {
+            let told = update(arguments).json();
+            assert_eq!(place.run(&["tenant", "show", "c", "--json"]).json(), told);
+            assert_eq!(place.run(&["tenant", "list", "--json"]).json()["tenants"][0], told);
+            (told["maskAfterMinutes"].clone(), told["maskFields"].clone())
+        };
+        for one in only_one {
+            update(one).failure();
+        }
+        assert_eq!(changed(&["--mask-after", "0", "--mask-fields", "*,content,*"]), (json!(0), json!(["*", "content"])));
+        assert_eq!(changed(&["--mask-after", "525600"]), (json!(525_600), json!(["*", "content"])));
+        assert_eq!(changed(&["--mask-fields", "intent", "--mask-fields", "a b"]), (json!(525_600), json!(["intent", "a b"])));
+        assert_eq!(changed(&["--retention-days", "3"]), (json!(525_600), json!(["intent", "a b"])), "what is not given stays");
+        let text = place.run(&["tenant", "show", "c"]).fine();
+        assert!(text.lines().any(|line| line.split_whitespace().eq(["maskFields", "intent,a", "b"])), "{text}");
+        assert!(update(&["--mask-after", "off", "--mask-fields", "content"]).failure().contains("--mask-fields"));
+        for unusable in ["", "content,", "a\nb"] {
+            assert!(update(&["--mask-fields", unusable]).failure().contains("--mask-fields"), "{unusable:?}");
+        }
+        for unusable in ["-1", "525601", "1.5", "Off", "never", ""] {
+            assert_eq!(update(&["--mask-after", unusable]).status, Some(2), "{unusable}");
+        }
+        assert_eq!(changed(&["--mask-after", "off"]), (json!(null), json!([])));
+        assert_eq!(changed(&["--mask-after", "off"]), (json!(null), json!([])), "it is off already");
+    });
+}
+
+#[test]
+fn a_running_server_feels_what_is_masked_and_which_key_may_see_it() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let (_, key) = create_key(&place, "c", &[]);
+        let (seeing_id, seeing) = create_key(&place, "c", &["--scope", "read", "--scope", "unmasked"]);
+        let (_, powerless) = create_key(&place, "c", &["--scope", "unmasked"]);
+        let listed = place.run(&["key", "list", "--client-id", "c", "--json"]).json();
+        let listed = listed["keys"].as_array().unwrap().iter().find(|key| key["id"] == seeing_id.as_str()).unwrap();
+        assert_eq!(listed["scopes"], json!(["read", "unmasked"]));
+        let served = place.serve(&[]);
+        let client = served.client();
+        assert_eq!(post(&client, "c", &key, r#"{"callid":"call","callerid":"u","content":"learned"}"#).await.status, 200);
+        let content = async |key: &str| super::get(&client, "c", key, "callid=call&caller=u").await.json()["content"].clone();
+        assert_eq!(content(&key).await, "learned");
+        place.run(&["tenant", "update", "c", "--mask-after", "0", "--mask-fields", "content"]).fine();
+        eventually("it is masked", FELT, async || content(&key).await == "***").await;
+        assert_eq!(content(&seeing).await, "learned");
+        assert_eq!(super::get(&client, "c", &powerless, "callid=call&caller=u").await.status, 403, "to see it, one has to read");
+        served.stop();
     });
 }
 

@@ -190,7 +190,7 @@ fn oif_a4_every_wrong_token_gets_one_answer() {
     on_every_engine(async |database| {
         let gateway = Gateway::start(database).await;
         let (account, other) = (gateway.a_tenant("c").await, gateway.a_tenant("other").await);
-        gateway.a_key(&account.tenant, "a-writing-secret", Scopes { read: false, write: true, admin: false }).await;
+        gateway.a_key(&account.tenant, "a-writing-secret", Scopes { write: true, ..Scopes::default() }).await;
         let (own, foreign) = (token(&account).await, token(&other).await);
         let without_read = token_for(&account, "a-writing-secret").await;
         let expected = r#"{"errorCode":900002,"errorMsg":"Token check failed","total":0,"recordList":[]}"#;

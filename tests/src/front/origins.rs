@@ -8,7 +8,12 @@ use super::{SOON, gateway, rest, sent, status};
 
 const DESK: &str = "https://desk.example";
 const EVIL: &str = "https://evil.example";
-const PATHS: [&str; 3] = ["/api/CallData?clientId=c&code=secret-of-c", "/oifde/rest/api/gettoken", "/oifde/rest/api/queryRecordHistory"];
+const PATHS: [&str; 4] = [
+    "/api/CallData?clientId=c&code=secret-of-c",
+    "/oifde/rest/api/gettoken",
+    "/oifde/rest/api/queryRecordHistory",
+    "/oifde/rest/api/queryHistory",
+];
 
 async fn from(gateway: &Gateway, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let body = if method == "POST" { r#"{"input":{"callid":"1","callerid":"a"}}"# } else { "" };

@@ -222,7 +222,14 @@ async fn by_queries(client: &Client, key: &str, ears: &mut Ears) {
     ] {
         ears.hear("a bad query", history(client, "c", key, parameters).await.to_string());
     }
-    for path in ["/oifde/rest/api/gettoken", "/oifde/rest/api/queryRecordHistory"] {
+    for params in ["7", r#"{"userMobile":5550199}"#, r#"["canary"]"#, &format!(r#"{{"userMobile":"{NUMBER}"}}"#)] {
+        let body = format!(r#"{{"tenantId":"t-c","authToken":"{key}","params":{params}}}"#);
+        let answer = client.request("POST", "/oifde/rest/api/queryHistory", &[], body.into_bytes()).await;
+        if answer.json()["rtnCode"] != 0 {
+            ears.hear_error("a latest call", &answer);
+        }
+    }
+    for path in ["/oifde/rest/api/gettoken", "/oifde/rest/api/queryRecordHistory", "/oifde/rest/api/queryHistory"] {
         let broken = format!("{{\"tenantId\":\"t-c\",\"authToken\":\"{key}\",\"appSecret\":\"{key}\" canary-user {NUMBER}");
         ears.hear_error(path, &client.request("POST", path, &[], broken.into_bytes()).await);
         ears.hear_error(path, &client.request("GET", &format!("{path}?authToken={key}"), &[], Vec::new()).await);

@@ -7,6 +7,7 @@ use calldata_testkit::engine::{Engine, on_every_engine};
 use calldata_testkit::gateway::Gateway;
 
 const RECORDS: &str = "/oifde/rest/api/queryRecordHistory";
+const LATEST: &str = "/oifde/rest/api/queryHistory";
 const TOKENS: &str = "/oifde/rest/api/gettoken";
 /// What a page would run, and an answer must not give back as it came.
 const MARKUP: &str = "<script>alert(1)</script>";
@@ -46,6 +47,7 @@ fn par_g12_every_answer_of_every_route_is_kept_and_passed_on_by_nobody() {
         let health = "/api/CallData?parloa-health-check".to_owned();
         let forbidden = "/api/CallData?clientId=c&code=only-reads".to_owned();
         let history = format!(r#"{{"tenantId":"oifde-c","authToken":"{key}","callId":"1"}}"#);
+        let latest = format!(r#"{{"tenantId":"oifde-c","authToken":"{key}","params":{{"userMobile":"a"}}}}"#);
         let token = format!(r#"{{"appKey":"oifde-c","appSecret":"{key}"}}"#);
         let mut asked: Vec<(&str, String, &str, u16)> = vec![
             ("POST", posts.clone(), post, 200),
@@ -74,6 +76,9 @@ fn par_g12_every_answer_of_every_route_is_kept_and_passed_on_by_nobody() {
             ("POST", RECORDS.into(), "nonsense", 200),
             ("POST", RECORDS.into(), &large, 200),
             ("GET", RECORDS.into(), "", 200),
+            ("POST", LATEST.into(), &latest, 200),
+            ("POST", LATEST.into(), "nonsense", 200),
+            ("GET", LATEST.into(), "", 200),
             ("POST", TOKENS.into(), &token, 200),
             ("POST", TOKENS.into(), "{}", 200),
             ("GET", TOKENS.into(), "", 200),
@@ -91,7 +96,9 @@ fn par_g12_every_answer_of_every_route_is_kept_and_passed_on_by_nobody() {
             assert_headers(&format!("{method} {path}"), &answer);
         }
         database.execute("ALTER TABLE session RENAME TO gone").await;
-        for (method, path, body) in [("GET", found.as_str(), ""), ("POST", posts.as_str(), post), ("POST", RECORDS, &history)] {
+        for (method, path, body) in
+            [("GET", found.as_str(), ""), ("POST", posts.as_str(), post), ("POST", RECORDS, &history), ("POST", LATEST, &latest)]
+        {
             let answer = gateway.client.request(method, path, &[], body.as_bytes().to_vec()).await;
             assert!(answer.status == 500 || answer.text().contains("10000001"), "{method} {path}: {answer:?}");
             assert_headers(&format!("{method} {path} without a table"), &answer);
@@ -140,9 +147,9 @@ fn nothing_of_a_request_comes_back_unasked_or_as_markup() {
         for body in [
             MARKUP.to_owned(),
             format!(r#"{{"input":"{MARKUP}"}}"#),
-            format!(r#"{{"tenantId":"{MARKUP}","authToken":"{MARKUP}","callId":"{MARKUP}"}}"#),
+            format!(r#"{{"tenantId":"{MARKUP}","authToken":"{MARKUP}","callId":"{MARKUP}","params":{{"userMobile":"{MARKUP}"}}}}"#),
         ] {
-            for path in ["/api/CallData?clientId=c&code=secret-of-c", RECORDS, TOKENS] {
+            for path in ["/api/CallData?clientId=c&code=secret-of-c", RECORDS, LATEST, TOKENS] {
                 let answer = gateway.client.request("POST", path, &[], body.clone().into_bytes()).await;
                 assert!(!answer.text().contains("alert"), "{path}: {}", answer.text());
             }

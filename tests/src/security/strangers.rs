@@ -60,6 +60,7 @@ pub(super) enum Operation {
     ImportSession { log: u8, call: u8, caller: usize },
     Fetch { call: Which, caller: usize, format: &'static str, within_s: &'static str },
     History { by: By, which: Which, caller: usize, page_size: u8 },
+    LatestCall { caller: usize },
     GetToken,
 }
 
@@ -94,6 +95,7 @@ fn an_operation() -> impl Strategy<Value = Operation> {
         5 => (which(), caller(), format, within_s).prop_map(|(call, caller, format, within_s)| Operation::Fetch { call, caller, format, within_s }),
         5 => (by, which(), caller(), prop::sample::select(vec![5, 20, 100]))
             .prop_map(|(by, which, caller, page_size)| Operation::History { by, which, caller, page_size }),
+        2 => caller().prop_map(|caller| Operation::LatestCall { caller }),
         1 => Just(Operation::GetToken),
     ]
 }
@@ -190,6 +192,13 @@ pub(super) async fn perform(gateway: &Gateway, claim: &Claim, round: usize, requ
                 By::CallAndUser => (body["callId"], body["userMobile"]) = (call.into(), user.into()),
             }
             Some(oifde(gateway, "queryRecordHistory", &body).await)
+        }
+        Operation::LatestCall { caller } => {
+            let params = json!({ "userMobile": CALLERS[caller] });
+            Some(
+                oifde(gateway, "queryHistory", &json!({ "tenantId": claim.tenant.oifde_id, "params": params, "authToken": claim.token }))
+                    .await,
+            )
         }
         Operation::GetToken => {
             Some(oifde(gateway, "gettoken", &json!({ "appKey": claim.tenant.oifde_id, "appSecret": claim.secret })).await)

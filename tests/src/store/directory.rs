@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use calldata_core::port::DirectoryContents;
 use calldata_core::tenant::Retention;
-use calldata_core::{Country, DirectoryStore, KeyId, Scopes, SessionStore, StoreError, Tenant, TenantId, Timestamp, Zone};
+use calldata_core::{Country, DirectoryStore, KeyId, Masking, Scopes, SessionStore, StoreError, Tenant, TenantId, Timestamp, Zone};
 use calldata_store::Database;
 use calldata_testkit::builders::{a_clock, a_key, a_post, a_session, a_tenant, an_import, start};
 use calldata_testkit::engine::on_every_engine;
@@ -40,12 +40,16 @@ fn a_tenant_comes_back_as_it_was_created_and_as_it_was_updated() {
             misses_are_absences: true,
             explains_misses: false,
             accepts_key_in_url: false,
+            masking: Some(Masking::new(525_600, vec!["content".into(), "O'Neil, \"ü\" 漢 \\".into(), "*".into()]).unwrap()),
             suspended: false,
             expired_until: after(1),
             created_at: after(2),
         };
         database.update_tenant(&updated).await.unwrap();
-        assert_eq!(contents(database).await.tenants, [updated]);
+        assert_eq!(contents(database).await.tenants, std::slice::from_ref(&updated));
+        let unmasked = Tenant { masking: None, ..updated };
+        database.update_tenant(&unmasked).await.unwrap();
+        assert_eq!(contents(database).await.tenants, [unmasked]);
     });
 }
 
@@ -174,7 +178,7 @@ fn a_key_comes_back_as_it_was_created() {
         let tenant = created_tenant(database, "c").await;
         let plain = a_key(&tenant, "plain");
         let mut full = a_key(&tenant, "full");
-        full.scopes = Scopes { read: true, write: true, admin: true };
+        full.scopes = Scopes { read: true, write: true, admin: true, unmasked: true };
         full.created_at = after(1);
         full.expires_at = Some(after(2));
         full.last_used_at = Some(after(3));

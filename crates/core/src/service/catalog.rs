@@ -9,6 +9,7 @@ use super::Sessions;
 use crate::access::Access;
 use crate::audit::Action;
 use crate::catalog::{Call, Filter, Listing, Order, Page, Place};
+use crate::masking::hide;
 use crate::port::{Amend, Amended, Creation, HistoryQuery, Once, Same, StoreError, Write, Written};
 use crate::uncancelled::uncancelled;
 use crate::{NewSession, Session, SessionId};
@@ -26,8 +27,10 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn find(&self, access: &Access, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let found = self.store.find(access.tenant.scope(self.clock.now()), id).await?;
+        let now = self.clock.now();
+        let mut found = self.store.find(access.tenant.scope(now), id).await?;
         self.note_read(access, &found);
+        found.iter_mut().for_each(|session| hide(access, session, now));
         Ok(found)
     }
 
@@ -39,7 +42,8 @@ impl Sessions {
     pub async fn create(self: &Arc<Self>, access: &Access, new: NewSession, once: Option<Once>) -> Result<(Creation, Session), StoreError> {
         let this = Arc::clone(self);
         let tenant = Arc::clone(&access.tenant);
-        self.note(access, Action::Wrote, new.details.caller.key());
+        let access = access.clone();
+        self.note(&access, Action::Wrote, new.details.caller.key());
         let create = uncancelled(async move {
             let write = this.prepare(&tenant, new, Same::None);
             let session = Session {
@@ -48,12 +52,14 @@ impl Sessions {
                 received_last: write.received_last,
                 details: write.details.clone(),
             };
-            let creation = match once {
+            let mut creation = match once {
                 Some(_) => this.store.create(write, once).await?,
                 None => this.create_together(write).await?,
             };
-            if creation == Creation::Created {
-                this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+            match &mut creation {
+                Creation::Created => this.announce(tenant.id, &session.details.call_id, session.details.caller.key()),
+                Creation::Repeated(Some(known)) => hide(&access, known, this.clock.now()),
+                Creation::Repeated(None) | Creation::NameTaken | Creation::IdTaken => {}
             }
             Ok((creation, session))
         });
@@ -94,10 +100,14 @@ impl Sessions {
         let access = access.clone();
         let change = uncancelled(async move {
             let (tenant, now) = (&access.tenant, this.clock.now());
-            let amended = this.store.amend(tenant.scope(now), &id, now, once, amend).await?;
+            let mut amended = this.store.amend(tenant.scope(now), &id, now, once, amend).await?;
             if let Amended::Changed(session) = &amended {
                 this.note(&access, Action::Wrote, session.details.caller.key());
                 this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+            }
+            match &mut amended {
+                Amended::Changed(session) | Amended::Repeated(session) | Amended::Left(session) => hide(&access, session, now),
+                Amended::NameTaken | Amended::NoSuchSession => {}
             }
             Ok(amended)
         });
@@ -153,8 +163,10 @@ impl Sessions {
             limit: MAX_OF_CALL,
             ..HistoryQuery::default()
         };
-        let mut sessions = self.store.history(access.tenant.scope(self.clock.now()), &query).await?.sessions;
+        let now = self.clock.now();
+        let mut sessions = self.store.history(access.tenant.scope(now), &query).await?.sessions;
         sessions.reverse();
+        sessions.iter_mut().for_each(|session| hide(access, session, now));
         Ok(Call { sessions })
     }
 
@@ -173,9 +185,12 @@ impl Sessions {
     /// When the store could not be asked.
     pub async fn read_on(&self, access: &Access, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
         let listing = Listing { filter, order: Order::OldestFirst, after, limit: LOOK };
-        let mut items = self.store.list(access.tenant.scope(self.clock.now()), &listing).await?;
+        let now = self.clock.now();
+        let mut items = self.store.list(access.tenant.scope(now), &listing).await?;
         let is_last = u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
         let next = items.last().map(Place::of).filter(|_| !is_last);
+        // What is hidden cannot be looked for.
+        items.iter_mut().for_each(|session| hide(access, session, now));
         items.retain(|session| filter.matches(session));
         Ok(Page { items, next })
     }
@@ -229,9 +244,12 @@ impl<'s> Search<'s> {
         if !self.found.as_slice().is_empty() || self.is_last {
             return Ok(());
         }
-        let scope = self.access.tenant.scope(self.sessions.clock.now());
+        let now = self.sessions.clock.now();
+        let scope = self.access.tenant.scope(now);
         let listing = Listing { filter: self.filter, order: Order::NewestFirst, after: self.at.as_ref(), limit: self.look };
-        let found = self.sessions.store.list(scope, &listing).await?;
+        let mut found = self.sessions.store.list(scope, &listing).await?;
+        // What is hidden cannot be looked for.
+        found.iter_mut().for_each(|session| hide(self.access, session, now));
         self.is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) < self.look;
         self.found = found.into_iter();
         Ok(())

@@ -64,7 +64,12 @@ fn scopes(names: &[ScopeName]) -> Scopes {
         return Scopes::READ_WRITE;
     }
     let given = |name| names.contains(&name);
-    Scopes { read: given(ScopeName::Read), write: given(ScopeName::Write), admin: given(ScopeName::Admin) }
+    Scopes {
+        read: given(ScopeName::Read),
+        write: given(ScopeName::Write),
+        admin: given(ScopeName::Admin),
+        unmasked: given(ScopeName::Unmasked),
+    }
 }
 
 fn read_secret() -> Result<SecretString, Failure> {

@@ -4,14 +4,15 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::tenant::NOTHING_EXPIRED;
-use calldata_core::{DirectoryStore, Sessions, Tenant, Timestamp};
+use calldata_core::{DirectoryStore, Masking, Sessions, Tenant, Timestamp};
 use calldata_store::Database;
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 use super::purge::wipe;
 use super::{clock, find_tenant, open, store_failed};
-use crate::cli::{ChangedNames, Json, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
+use crate::cli::{ChangedNames, Json, MaskAfter, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
 use crate::{Failure, output};
 
@@ -31,7 +32,7 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
             changed.name = name.unwrap_or(changed.name);
             changed.client_id = new_client_id.unwrap_or(changed.client_id);
             changed.oifde_id = tenant_id.unwrap_or(changed.oifde_id);
-            set(&mut changed, properties, clock().now());
+            set(&mut changed, properties, clock().now())?;
             save(&database, &changed).await?;
             let sessions = Sessions::new(Arc::new(database.clone()), clock(), WaitLimits::default());
             if changed.retention != retention {
@@ -66,16 +67,26 @@ pub(super) async fn create(database: &Database, names: TenantNames, properties: 
     let TenantNames { name, client_id, tenant_id } = names;
     let now = clock().now();
     let mut tenant = Tenant::new(&name, &client_id, &tenant_id, now);
-    set(&mut tenant, properties, now);
+    set(&mut tenant, properties, now)?;
     // Nothing has expired yet, whatever the retention was a moment ago.
     tenant.expired_until = NOTHING_EXPIRED;
     database.create_tenant(&tenant).await.map_err(|error| store_failed("the tenant cannot be added", &error))?;
     Ok(tenant)
 }
 
-fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) {
-    let TenantProperties { default_country, time_zone, oifde_time_zone, retention_days, audit_days, miss_status, miss_reason, key_in_url } =
-        properties;
+fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) -> Result<(), Failure> {
+    let TenantProperties {
+        default_country,
+        time_zone,
+        oifde_time_zone,
+        retention_days,
+        audit_days,
+        miss_status,
+        miss_reason,
+        key_in_url,
+        mask_after,
+        mask_fields,
+    } = properties;
     if let Some(country) = default_country {
         tenant.default_country = country;
     }
@@ -100,6 +111,24 @@ fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) {
     if let Some(switch) = key_in_url {
         tenant.accepts_key_in_url = switch == Switch::On;
     }
+    if mask_after.is_some() || mask_fields.is_some() {
+        tenant.masking = masking(tenant.masking.as_ref(), mask_after, mask_fields)?;
+    }
+    Ok(())
+}
+
+/// What is masked from now on; what is not given stays.
+fn masking(present: Option<&Masking>, after: Option<MaskAfter>, names: Option<Vec<String>>) -> Result<Option<Masking>, Failure> {
+    let minutes = match after {
+        Some(MaskAfter::Off) if names.is_none() => return Ok(None),
+        Some(MaskAfter::Off) => return Err(Failure::new("--mask-after off masks nothing: leave --mask-fields out")),
+        Some(MaskAfter::Minutes(minutes)) => Some(minutes),
+        None => present.map(Masking::after_minutes),
+    };
+    let minutes = minutes.ok_or_else(|| Failure::new("say after how many minutes with --mask-after"))?;
+    let names = names.or_else(|| present.map(|present| present.names().to_vec()));
+    let names = names.ok_or_else(|| Failure::new("say what is masked with --mask-fields"))?;
+    Masking::new(minutes, names).map(Some).map_err(|error| Failure::because("--mask-fields", &error))
 }
 
 async fn save(database: &Database, tenant: &Tenant) -> Result<(), Failure> {
@@ -166,13 +195,18 @@ fn show(tenant: &Tenant, json: &Json) -> Result<(), Failure> {
         return output::json(&shown);
     }
     let value = serde_json::to_value(&shown).map_err(|error| Failure::because("the tenant cannot be shown", &error))?;
-    let rows: Vec<_> = value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| [name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)])
-        .collect();
+    let rows: Vec<_> = value.as_object().into_iter().flatten().map(|(name, value)| [name.clone(), cell(value)]).collect();
     output::table(["PROPERTY", "VALUE"], &rows)
+}
+
+/// A property for people.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "off".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(","),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 /// A tenant as commands show it.
@@ -190,6 +224,8 @@ struct ShownTenant {
     miss_status: u16,
     miss_reason: bool,
     key_in_url: bool,
+    mask_after_minutes: Option<u32>,
+    mask_fields: Vec<String>,
     suspended: bool,
     created_at: String,
 }
@@ -208,6 +244,8 @@ impl ShownTenant {
             miss_status: if tenant.misses_are_absences { 404 } else { 200 },
             miss_reason: tenant.explains_misses,
             key_in_url: tenant.accepts_key_in_url,
+            mask_after_minutes: tenant.masking.as_ref().map(Masking::after_minutes),
+            mask_fields: tenant.masking.as_ref().map(|masking| masking.names().to_vec()).unwrap_or_default(),
             suspended: tenant.suspended,
             created_at: tenant.created_at.to_string(),
         }

@@ -16,6 +16,8 @@ pub struct Model {
     pub misses_are_absences: bool,
     pub explains_misses: bool,
     pub accepts_key_in_url: bool,
+    pub mask_after_min: Option<i64>,
+    pub mask_fields: Option<String>,
     pub suspended: bool,
     pub expired_until: i64,
     pub created_at: i64,

@@ -1,6 +1,7 @@
 //! The ports: what the domain asks of a store. One method is one transaction; none crosses the port.
 
 mod outbox;
+mod webhooks;
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::replay::ReplayDigest;
 use crate::{CallId, CallerKey, Details, KeyId, Session, SessionId, Tenant, TenantId, Timestamp};
 
 pub use outbox::Outbox;
+pub use webhooks::{Change, Lease, Outcome, Settled, Standing, WebhookStore};
 
 /// Why a store could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

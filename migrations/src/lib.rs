@@ -10,6 +10,7 @@ mod m20261120_000001_directory;
 mod m20261120_000002_session;
 mod m20261121_000001_session_by_receipt;
 mod m20261121_000002_last_receipt;
+mod m20261122_000003_webhook;
 
 /// All changes in their order.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ impl MigratorTrait for Migrations {
             Box::new(m20261120_000002_session::Change),
             Box::new(m20261121_000001_session_by_receipt::Change),
             Box::new(m20261121_000002_last_receipt::Change),
+            Box::new(m20261122_000003_webhook::Change),
         ]
     }
 }

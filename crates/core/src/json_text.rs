@@ -153,6 +153,12 @@ impl JsonText {
         if self.kind() == JsonKind::Object { checked_members_of(&self.0) } else { Err(JsonTextError::NotAnObject) }
     }
 
+    /// The members of an object as they are, a name that is given twice included; `None` for every other kind.
+    pub fn pairs(&self) -> Option<Vec<(String, JsonText)>> {
+        let members: RawMembers<'_> = serde_json::from_str(&self.0).ok()?;
+        Some(members.0.into_iter().map(|(name, value)| (name, Self(value.get().into()))).collect())
+    }
+
     /// The items of an array; `None` for every other kind.
     pub fn items(&self) -> Option<Vec<JsonText>> {
         let raw: Vec<&RawValue> = serde_json::from_str(&self.0).ok()?;
@@ -377,6 +383,14 @@ mod tests {
         let expected: Vec<_> = (0..50).flat_map(|n| (n < 25).then(|| format!("k{n}")).into_iter().chain([format!("m{n}")])).collect();
         assert_eq!(members.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), expected);
         assert_eq!(members[0].1.as_str(), "25");
+    }
+
+    #[test]
+    fn pairs_tell_what_is_given_twice() {
+        let pairs = JsonText::parse(r#"{"a": 1,"b":[2], "\u0061":3}"#).unwrap().pairs().unwrap();
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("a", "1"), ("b", "[2]"), ("a", "3")]);
+        assert_eq!(JsonText::parse("[1]").unwrap().pairs(), None);
     }
 
     #[test]

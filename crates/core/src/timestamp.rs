@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// A moment as milliseconds since 1970-01-01T00:00:00Z, between the years 0000 and 9999.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,10 +49,11 @@ impl Timestamp {
     pub fn parse_iso8601(text: &str) -> Option<Self> {
         let ms = match text.parse::<jiff::Timestamp>() {
             Ok(instant) => instant.as_nanosecond().div_euclid(1_000_000),
-            Err(_) => {
-                let civil: jiff::civil::DateTime = text.parse().ok()?;
-                civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_nanosecond().div_euclid(1_000_000)
-            }
+            Err(_) => match text.parse::<jiff::civil::DateTime>() {
+                Ok(civil) => civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_nanosecond().div_euclid(1_000_000),
+                // The last day of the year 9999 is none to the library.
+                Err(_) => OffsetDateTime::parse(text, &Rfc3339).ok()?.unix_timestamp_nanos().div_euclid(1_000_000),
+            },
         };
         Self::from_epoch_ms(i64::try_from(ms).ok()?)
     }
@@ -178,6 +180,14 @@ mod tests {
         assert_eq!(Timestamp(EARLIEST_MS).to_string(), "0000-01-01T00:00:00.000Z");
         assert_eq!(Timestamp::from_epoch_ms(LATEST_MS + 1), None);
         assert_eq!(Timestamp::from_epoch_ms(EARLIEST_MS - 1), None);
+    }
+
+    #[test]
+    fn what_is_shown_is_read_as_the_same_also_at_the_ends() {
+        for ms in [EARLIEST_MS, EARLIEST_MS + 1, -1, 0, 1_709_036_183_926, LATEST_MS - 86_400_000, LATEST_MS - 3_600_000, LATEST_MS] {
+            assert_eq!(Timestamp::parse_iso8601(&Timestamp(ms).to_string()), Some(Timestamp(ms)), "{ms}");
+        }
+        assert_eq!(Timestamp::parse_iso8601("9999-12-31T23:59:59.999-00:01"), None);
     }
 
     #[test]

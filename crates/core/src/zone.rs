@@ -57,6 +57,24 @@ impl Zone {
             .unwrap_or_default()
     }
 
+    /// `2024-02-27T13:16:23.926+01:00`: RFC 3339 to the millisecond, in this zone; `Z` stands for UTC. A time is told in UTC where RFC
+    /// 3339 has no words for this zone: an offset of old with seconds in it, or a local year beyond 0000 to 9999.
+    pub fn rfc3339(&self, at: Timestamp) -> String {
+        self.local(at).unwrap_or_else(|| at.to_string())
+    }
+
+    /// The same; `None` where it is told in UTC.
+    fn local(&self, at: Timestamp) -> Option<String> {
+        let offset_s = self.0.to_offset(jiff::Timestamp::from_millisecond(at.epoch_ms()).ok()?).seconds();
+        if offset_s == 0 || offset_s % 60 != 0 {
+            return None;
+        }
+        let local = Timestamp::from_epoch_ms(at.epoch_ms() + i64::from(offset_s) * 1_000)?.to_string();
+        let sign = if offset_s < 0 { '-' } else { '+' };
+        let minutes = offset_s.abs() / 60;
+        Some(format!("{}{sign}{:02}:{:02}", local.strip_suffix('Z')?, minutes / 60, minutes % 60))
+    }
+
     /// The moment of a local time, held inside the years 0000 to 9999; `None` for a local time outside of them.
     pub fn moment(&self, local: PrimitiveDateTime, reading: Reading) -> Option<Timestamp> {
         let civil = jiff::civil::DateTime::new(
@@ -99,6 +117,23 @@ mod tests {
         assert_eq!(berlin.name(), "Europe/Berlin");
         assert_eq!((Zone::utc().name(), Zone::berlin()), ("UTC", berlin.clone()));
         assert_eq!(format!("{berlin:?}"), "Zone(Europe/Berlin)");
+    }
+
+    #[test]
+    fn times_carry_the_offset_of_their_zone() {
+        let at = Timestamp::clamped(1_709_036_183_926);
+        let shown = |zone: &str, at| Zone::parse(zone).unwrap().rfc3339(at);
+        assert_eq!(shown("Europe/Berlin", at), "2024-02-27T13:16:23.926+01:00");
+        assert_eq!(shown("Europe/Berlin", Timestamp::clamped(1_720_000_000_000)), "2024-07-03T11:46:40.000+02:00");
+        assert_eq!(shown("America/St_Johns", at), "2024-02-27T08:46:23.926-03:30");
+        assert_eq!((shown("UTC", at), shown("Europe/London", at)), (at.to_string(), at.to_string()));
+        for zone in ["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/New_York", "Pacific/Kiritimati"] {
+            for ms in [i64::MIN, -62_167_219_200_000 + 3_600_000, -5_000_000_000_000, -1, 0, 253_402_207_200_000, i64::MAX] {
+                let at = Timestamp::clamped(ms);
+                assert_eq!(Timestamp::parse_iso8601(&shown(zone, at)), Some(at), "{zone} {ms}: {}", shown(zone, at));
+            }
+        }
+        assert_eq!(shown("Europe/Berlin", Timestamp::clamped(-5_000_000_000_000)), "1811-07-23T15:06:40.000Z", "a mean solar time");
     }
 
     #[test]

@@ -1,228 +1,151 @@
 //! A session as one JSON object.
 
-use calldata_core::json_text::JsonTextError;
-use calldata_core::{
-    CallId, Caller, Country, Details, DialogType, Fields, JsonKind, JsonText, NewSession, Recording, SessionId, Source, Timestamp,
-};
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use std::fmt;
 
-use crate::items::{read_answers, read_turns};
+use calldata_core::{
+    Answer, CallId, Caller, Country, Details, DialogType, Fields, JsonKind, JsonText, NewSession, Recording, SessionId, Source, Timestamp,
+    Turn,
+};
+
+use crate::invalid::{InvalidDocument, invalid};
+use crate::items::{documented_answers, documented_turns};
+use crate::members::{Members, time_of};
 
 /// A session as it is written down: one JSON object, camelCase, RFC 3339 times. Unknown members are refused, so that a misspelt one
 /// is not lost in silence.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SessionDocument {
-    id: Option<String>,
-    call_id: String,
-    caller: String,
-    cti_call_id: Option<String>,
-    called_number: Option<String>,
-    conversation_id: Option<String>,
-    country_code: Option<String>,
-    started_at: Option<String>,
-    ended_at: Option<String>,
-    updated_at: Option<String>,
-    received_at: Option<[String; 2]>,
-    dialog_type: Option<DialogTypeName>,
-    intent: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    content: Option<Box<RawValue>>,
-    fields: Option<Box<RawValue>>,
-    recording: Option<RecordingDocument>,
-    business_info: Option<Box<RawValue>>,
-    flag: Option<String>,
-    #[serde(default)]
-    turns: Vec<Box<RawValue>>,
-    #[serde(default)]
-    answers: Vec<Box<RawValue>>,
-    source: Option<SourceName>,
-}
-
-/// Tells a member that is null from one that is absent.
-fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(deserializer).map(Some)
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DialogTypeName {
-    Voice,
-    Outbound,
-    Chatbot,
-    Ivr,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum SourceName {
-    Parloa,
-    Oifde,
-    #[default]
-    Native,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RecordingDocument {
-    file: Option<String>,
-    location_id: Option<String>,
-    announcement_file: Option<String>,
-}
-
-/// Why a document is no session.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidDocument {
-    /// It is not JSON, or not of this shape.
-    #[error("{0}")]
-    Shape(String),
-    /// A member breaks a rule.
-    #[error("{member} {reason}")]
-    Member {
-        /// Which member.
-        member: &'static str,
-        /// Which rule.
-        reason: String,
-    },
-}
+pub struct SessionDocument(Members);
 
 impl SessionDocument {
     /// Reads one JSON object.
     ///
     /// # Errors
-    /// When it is not JSON, not of this shape, nested too deeply, or holds an unpaired surrogate.
+    /// When it is not JSON, no object, nested too deeply, or holds an unpaired surrogate.
     pub fn parse(text: &str) -> Result<Self, InvalidDocument> {
-        JsonText::parse(text).map_err(|error| InvalidDocument::Shape(error.to_string()))?;
-        serde_json::from_str(text).map_err(|error| InvalidDocument::Shape(without_content(&error)))
+        Members::parse(text).map(Self)
     }
 
     /// The session it describes; a local number without a country is one of `default_country`.
     ///
     /// # Errors
-    /// When a member breaks a rule.
+    /// When a member is missing, is not known or breaks a rule.
     pub fn into_session(self, default_country: Country) -> Result<NewSession, InvalidDocument> {
-        let Self {
-            id,
-            call_id,
-            caller,
-            cti_call_id,
-            called_number,
-            conversation_id,
-            country_code,
-            started_at,
-            ended_at,
-            updated_at,
-            received_at,
-            dialog_type,
-            intent,
-            content,
-            fields,
-            recording,
-            business_info,
-            flag,
-            turns,
-            answers,
-            source,
-        } = self;
-        let country = match country_code.as_deref().map(str::trim) {
-            None | Some("") => default_country,
-            Some(code) => Country::parse(code).map_err(|error| invalid("countryCode", format!("is {error}")))?,
-        };
-        let source = source.unwrap_or_default();
-        let content = content.map(|raw| json("content", &raw)).transpose()?;
-        let texts = |member, raw: Vec<Box<RawValue>>| raw.iter().map(|item| json(member, item)).collect::<Result<Vec<_>, _>>();
-        Ok(NewSession {
-            id: id.map(|id| SessionId::new(&id).map_err(|error| invalid("id", error))).transpose()?,
-            received: received_at.map(received).transpose()?,
+        let Self(mut given) = self;
+        let call_id = given.required("callId")?;
+        let caller = given.required("caller")?;
+        let country_code = given.text("countryCode")?;
+        let country = country_of(country_code.as_deref(), default_country)?;
+        let source = given.text("source")?.map_or(Ok(Source::Native), |name| source(&name))?;
+        let content = given.take("content");
+        let session = NewSession {
+            id: given.text("id")?.map(|id| SessionId::new(&id)).transpose().map_err(|error| invalid("id", error))?,
+            received: given.given("receivedAt").map(|both| received(&both)).transpose()?,
             details: Details {
                 call_id: CallId::new(&call_id).map_err(|error| invalid("callId", error))?,
                 caller: Caller::new(&caller, country).map_err(|error| invalid("caller", error))?,
                 country_code: country_code.as_deref().map(JsonText::string),
-                cti_call_id,
-                calling_number: None,
-                called_number,
-                conversation: conversation_id.as_deref().map(JsonText::string),
-                started_at: time("startedAt", started_at)?,
-                ended_at: time("endedAt", ended_at)?,
-                updated_at: time("updatedAt", updated_at)?,
-                dialog_type: dialog_type.map(DialogType::from),
-                intent,
+                cti_call_id: given.text("ctiCallId")?,
+                calling_number: given.text("callingNumber")?.filter(|number| *number != caller),
+                called_number: given.text("calledNumber")?,
+                conversation: given.text("conversationId")?.as_deref().map(JsonText::string),
+                started_at: given.time("startedAt")?,
+                ended_at: given.time("endedAt")?,
+                updated_at: given.time("updatedAt")?,
+                dialog_type: given.text("dialogType")?.map(|name| dialog_type(&name)).transpose()?,
+                intent: given.text("intent")?,
                 // A bot may have posted null; elsewhere null is no content.
-                content: content.filter(|content| source == SourceName::Parloa || content.kind() != JsonKind::Null),
-                fields: match fields {
-                    Some(raw) => Fields::parse(raw.get()).map_err(|error| invalid("fields", format!("is {error}")))?,
-                    None => Fields::default(),
-                },
-                recording: recording.map(|recording| recording.into_recording(source)),
-                business_info: business_info.map(|raw| json("businessInfo", &raw)).transpose()?,
-                flag,
-                turns: read_turns(&texts("turns", turns)?).map_err(|error| invalid("turns", error))?,
-                answers: read_answers(&texts("answers", answers)?).map_err(|error| invalid("answers", error))?,
-                source: source.into(),
+                content: content.filter(|content| source == Source::Parloa || content.kind() != JsonKind::Null),
+                fields: given
+                    .given("fields")
+                    .map_or_else(|| Ok(Fields::default()), |fields| Fields::parse(fields.as_str()))
+                    .map_err(|error| invalid("fields", format!("is {error}")))?,
+                recording: given.given("recording").map(|recording| recorded(&recording, source)).transpose()?,
+                business_info: given.given("businessInfo"),
+                flag: given.text("flag")?,
+                turns: documented_turns(&given.items("turns")?.unwrap_or_default())?,
+                answers: documented_answers(&given.items("answers")?.unwrap_or_default())?,
+                source,
             },
-        })
+        };
+        given.finish()?;
+        Ok(session)
     }
 }
 
-/// What serde says about a document, without what the document says.
-fn without_content(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    let about_names = ["unknown field", "missing field", "duplicate field"].iter().any(|kind| said.starts_with(kind));
-    if about_names {
-        let names = said.split(" at line").next().unwrap_or(&said);
-        names.split(", expected").next().unwrap_or(names).to_owned()
+/// Content stays out of logs.
+impl fmt::Debug for SessionDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionDocument(…)")
+    }
+}
+
+/// Reads `{"turns":[…],"answers":[…]}`: what is added to a session that is there.
+///
+/// # Errors
+/// When it is not such an object, has neither of them, or an item is none.
+pub fn read_turn_documents(text: &str) -> Result<(Vec<Turn>, Vec<Answer>), InvalidDocument> {
+    let mut given = Members::parse(text)?;
+    let (turns, answers) = (given.items("turns")?, given.items("answers")?);
+    given.finish()?;
+    if turns.is_none() && answers.is_none() {
+        return Err(InvalidDocument::Missing { member: "turns".into() });
+    }
+    Ok((documented_turns(&turns.unwrap_or_default())?, documented_answers(&answers.unwrap_or_default())?))
+}
+
+fn country_of(code: Option<&str>, default: Country) -> Result<Country, InvalidDocument> {
+    match code.map(str::trim) {
+        None | Some("") => Ok(default),
+        Some(code) => Country::parse(code).map_err(|error| invalid("countryCode", format!("is {error}"))),
+    }
+}
+
+fn source(name: &str) -> Result<Source, InvalidDocument> {
+    match name {
+        "parloa" => Ok(Source::Parloa),
+        "oifde" => Ok(Source::Oifde),
+        "native" => Ok(Source::Native),
+        _ => Err(invalid("source", "must be parloa, oifde or native")),
+    }
+}
+
+fn dialog_type(name: &str) -> Result<DialogType, InvalidDocument> {
+    match name {
+        "voice" => Ok(DialogType::Voice),
+        "outbound" => Ok(DialogType::Outbound),
+        "chatbot" => Ok(DialogType::Chatbot),
+        "ivr" => Ok(DialogType::Ivr),
+        // A kind that another system delivered and that has no name here.
+        _ => match name.strip_prefix("other:") {
+            Some(delivered) => Ok(DialogType::Other(delivered.to_owned())),
+            None => Err(invalid("dialogType", "must be voice, outbound, chatbot or ivr")),
+        },
+    }
+}
+
+fn received(both: &JsonText) -> Result<(Timestamp, Timestamp), InvalidDocument> {
+    let wrong = || invalid("receivedAt", "must be the first receipt, then the last one");
+    let items = both.items().ok_or_else(wrong)?;
+    let [first, last] = items.as_slice() else { return Err(wrong()) };
+    let time = |value| time_of(value).ok_or_else(|| invalid("receivedAt", "is not a time (RFC 3339)"));
+    let (first, last) = (time(first)?, time(last)?);
+    if first <= last { Ok((first, last)) } else { Err(wrong()) }
+}
+
+fn recorded(recording: &JsonText, source: Source) -> Result<Recording, InvalidDocument> {
+    let mut given = Members::of(recording, "recording.").ok_or_else(|| invalid("recording", "must be an object"))?;
+    let location_id = given.text("locationId")?;
+    // An OIFDE record tells the node of the pool apart from that of the file; elsewhere they are one, and these members are not known.
+    let (pool_node, as_delivered) = if source == Source::Oifde {
+        let node =
+            given.given("poolNode").map(|node| node.as_str().parse().map_err(|_| given.invalid("poolNode", "must be a whole number")));
+        (node.transpose()?, given.text("asDelivered")?)
     } else {
-        format!("is not a session: wrong kind of value at column {}", error.column())
-    }
-}
-
-fn invalid(member: &'static str, reason: impl ToString) -> InvalidDocument {
-    InvalidDocument::Member { member, reason: reason.to_string() }
-}
-
-fn json(member: &'static str, raw: &RawValue) -> Result<JsonText, InvalidDocument> {
-    JsonText::parse(raw.get()).map_err(|error: JsonTextError| invalid(member, error))
-}
-
-fn time(member: &'static str, text: Option<String>) -> Result<Option<Timestamp>, InvalidDocument> {
-    let read = |text: String| Timestamp::parse_iso8601(&text).ok_or_else(|| invalid(member, "is not a time (RFC 3339)"));
-    text.map(read).transpose()
-}
-
-fn received([first, last]: [String; 2]) -> Result<(Timestamp, Timestamp), InvalidDocument> {
-    let both = time("receivedAt", Some(first))?.zip(time("receivedAt", Some(last))?);
-    both.filter(|(first, last)| first <= last).ok_or_else(|| invalid("receivedAt", "must be the first receipt, then the last one"))
-}
-
-impl RecordingDocument {
-    fn into_recording(self, source: SourceName) -> Recording {
-        let Self { file, location_id, announcement_file } = self;
-        // An OIFDE record tells the node of the pool apart from that of the file, and only it knows whether there is one.
-        let pool_node = if source == SourceName::Oifde { None } else { location_id.as_deref().and_then(|id| id.parse().ok()) };
-        Recording { file, location_id, announcement_file, pool_node, as_delivered: None }
-    }
-}
-
-impl From<DialogTypeName> for DialogType {
-    fn from(name: DialogTypeName) -> Self {
-        match name {
-            DialogTypeName::Voice => Self::Voice,
-            DialogTypeName::Outbound => Self::Outbound,
-            DialogTypeName::Chatbot => Self::Chatbot,
-            DialogTypeName::Ivr => Self::Ivr,
-        }
-    }
-}
-
-impl From<SourceName> for Source {
-    fn from(name: SourceName) -> Self {
-        match name {
-            SourceName::Parloa => Self::Parloa,
-            SourceName::Oifde => Self::Oifde,
-            SourceName::Native => Self::Native,
-        }
-    }
+        (location_id.as_deref().and_then(|id| id.parse().ok()), None)
+    };
+    let recording =
+        Recording { file: given.text("file")?, location_id, announcement_file: given.text("announcementFile")?, pool_node, as_delivered };
+    given.finish()?;
+    Ok(recording)
 }
 
 #[cfg(test)]
@@ -283,13 +206,30 @@ mod tests {
                 "countryCode is not a country (a calling code such as +41, or two letters such as CH)",
             ),
             (r#"{"callId":"c","caller":"x","fields":["secret"]}"#, "fields is not an object"),
-            (r#"{"callId":"c","caller":"x","turns":[{"by":"secret"}]}"#, "turns item 0 is not readable: by has a value of the wrong kind"),
-            (r#"{"callId":"c","caller":"x","answers":[1]}"#, "answers item 0 is not readable: not an object"),
+            (r#"{"callId":"c","caller":"x","turns":[{},{"by":"secret"}]}"#, "turns[1].by has a value of the wrong kind"),
+            (r#"{"callId":"c","caller":"x","turns":[{"colour":"secret"}]}"#, "unknown field `turns[0].colour`"),
+            (r#"{"callId":"c","caller":"x","turns":{}}"#, "turns must be an array"),
+            (r#"{"callId":"c","caller":"x","answers":[1]}"#, "answers[0] is not an object"),
+            (r#"{"callId":"c","caller":"x","answers":[{"no":"1","interNo":"1"}]}"#, "answers[0].no is the same as interNo"),
+            (r#"{"callId":"c","caller":"x","caller":"secret"}"#, "duplicate field `caller`"),
+            (r#"{"callId":"c","caller":"x","source":"secret"}"#, "source must be parloa, oifde or native"),
+            (r#"{"callId":"c","caller":"x","dialogType":"secret"}"#, "dialogType must be voice, outbound, chatbot or ivr"),
+            (r#"{"callId":"c","caller":"x","recording":"secret"}"#, "recording must be an object"),
+            (r#"{"callId":"c","caller":"x","recording":{"file":1}}"#, "recording.file must be a string"),
+            (r#"{"callId":"c","caller":"x","recording":{"poolNode":1}}"#, "unknown field `recording.poolNode`"),
+            (r#"{"callId":"c","caller":"x","recording":{"poolNode":"1"},"source":"oifde"}"#, "recording.poolNode must be a whole number"),
+            (
+                r#"{"callId":"c","caller":"x","receivedAt":["2024-02-28T00:00:00Z"]}"#,
+                "receivedAt must be the first receipt, then the last one",
+            ),
+            (r#"{"callId":"c","caller":"x","receivedAt":["secret","2024-02-28T00:00:00Z"]}"#, "receivedAt is not a time (RFC 3339)"),
             (
                 r#"{"callId":"c","caller":"x","receivedAt":["2024-02-28T00:00:00Z","2024-02-27T00:00:00Z"]}"#,
                 "receivedAt must be the first receipt, then the last one",
             ),
-            (r#"{"callId":"c","caller":["secret"]}"#, "is not a session: wrong kind of value at column 23"),
+            (r#"{"callId":"c","caller":["secret"]}"#, "caller must be a string"),
+            (r#"{"callId":"c","caller":null}"#, "missing field `caller`"),
+            (r#"["secret"]"#, "not an object"),
             (r#"{"callId":"c","caller":"\ud800"}"#, "holds an unpaired surrogate"),
             ("secret", "not valid JSON"),
         ];
@@ -301,8 +241,36 @@ mod tests {
     }
 
     #[test]
-    fn an_oifde_session_has_no_pool_node_of_its_own() {
-        let session = read(r#"{"callId":"c","caller":"x","recording":{"locationId":"7"},"source":"oifde"}"#).unwrap();
-        assert_eq!(session.details.recording.unwrap().pool_node, None);
+    fn only_an_oifde_session_has_a_pool_node_of_its_own() {
+        let recording = |members: &str, source: &str| {
+            let session = read(&format!(r#"{{"callId":"c","caller":"x","recording":{{{members}}},"source":"{source}"}}"#));
+            session.unwrap().details.recording.unwrap()
+        };
+        assert_eq!(recording(r#""locationId":"7""#, "oifde").pool_node, None);
+        assert_eq!(recording(r#""locationId":"7""#, "parloa").pool_node, Some(7));
+        let delivered = recording(r#""locationId":"7","poolNode":-3,"asDelivered":"x""#, "oifde");
+        assert_eq!((delivered.pool_node, delivered.as_delivered.as_deref()), (Some(-3), Some("x")));
+    }
+
+    #[test]
+    fn a_kind_of_dialog_without_a_name_and_a_number_the_call_came_from_are_read() {
+        let session = read(r#"{"callId":"c","caller":"x","callingNumber":"y","dialogType":"other:7"}"#).unwrap().details;
+        assert_eq!((session.calling_number.as_deref(), session.dialog_type), (Some("y"), Some(DialogType::Other("7".into()))));
+        assert_eq!(read(r#"{"callId":"c","caller":"x","callingNumber":"x"}"#).unwrap().details.calling_number, None, "the caller's own");
+    }
+
+    #[test]
+    fn turns_and_answers_are_read_by_themselves() {
+        let (turns, answers) = read_turn_documents(r#"{"turns":[{"userText":"hi"},{}],"answers":[{"no":"1"}]}"#).unwrap();
+        assert_eq!((turns.len(), answers.len()), (2, 1));
+        assert_eq!(turns[0].user_text, "hi");
+        assert_eq!(read_turn_documents(r#"{"answers":[]}"#), Ok((vec![], vec![])));
+        let refused = |text: &str| read_turn_documents(text).unwrap_err().to_string();
+        assert_eq!(refused("{}"), "missing field `turns`");
+        assert_eq!(refused(r#"{"turn":[]}"#), "unknown field `turn`");
+        assert_eq!(refused(r#"{"turns":[{"no":"1","foo":1}]}"#), "unknown field `turns[0].foo`");
+        assert_eq!(refused(r#"{"answers":[{},{"foo":1}]}"#), "unknown field `answers[1].foo`");
+        assert_eq!(refused(r#"{"turns":null}"#), "turns must be an array");
+        assert_eq!(refused("[]"), "not an object");
     }
 }

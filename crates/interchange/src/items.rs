@@ -1,6 +1,10 @@
 //! Turns and answers, by our names or by those of OIFDE.
 
+use std::fmt;
+
 use calldata_core::{Answer, InvolveMode, JsonKind, JsonText, Timestamp, Turn, TurnSource};
+
+use crate::invalid::{InvalidDocument, invalid, shown};
 
 /// An item that is no turn or no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -14,12 +18,12 @@ pub struct InvalidItem {
 
 /// The turns in a JSON array, or in a string that holds one; `None` for anything else, or when an item is no turn.
 pub fn turns_of(value: &JsonText) -> Option<Vec<Turn>> {
-    read_items(&array_of(value)?, |item| turn(item, Known::Needed)).ok()
+    read_items(&array_of(value)?, |item| turn(item, Known::One)).ok()
 }
 
 /// The answers in a JSON array, or in a string that holds one; `None` for anything else, or when an item is no answer.
 pub fn answers_of(value: &JsonText) -> Option<Vec<Answer>> {
-    read_items(&array_of(value)?, |item| answer(item, Known::Needed)).ok()
+    read_items(&array_of(value)?, |item| answer(item, Known::One)).ok()
 }
 
 /// The turns among these items.
@@ -27,7 +31,7 @@ pub fn answers_of(value: &JsonText) -> Option<Vec<Answer>> {
 /// # Errors
 /// When an item is no turn.
 pub fn read_turns(items: &[JsonText]) -> Result<Vec<Turn>, InvalidItem> {
-    read_items(items, |item| turn(item, Known::NotNeeded))
+    read_items(items, |item| turn(item, Known::None)).map_err(InvalidItem::from)
 }
 
 /// The answers among these items.
@@ -35,7 +39,17 @@ pub fn read_turns(items: &[JsonText]) -> Result<Vec<Turn>, InvalidItem> {
 /// # Errors
 /// When an item is no answer.
 pub fn read_answers(items: &[JsonText]) -> Result<Vec<Answer>, InvalidItem> {
-    read_items(items, |item| answer(item, Known::NotNeeded))
+    read_items(items, |item| answer(item, Known::None)).map_err(InvalidItem::from)
+}
+
+/// The turns of a document of ours, which knows all its members.
+pub(crate) fn documented_turns(items: &[JsonText]) -> Result<Vec<Turn>, InvalidDocument> {
+    read_items(items, |item| turn(item, Known::All)).map_err(|(index, reason)| reason.into_document("turns", index))
+}
+
+/// The answers of a document of ours.
+pub(crate) fn documented_answers(items: &[JsonText]) -> Result<Vec<Answer>, InvalidDocument> {
+    read_items(items, |item| answer(item, Known::All)).map_err(|(index, reason)| reason.into_document("answers", index))
 }
 
 fn array_of(value: &JsonText) -> Option<Vec<JsonText>> {
@@ -46,11 +60,11 @@ fn array_of(value: &JsonText) -> Option<Vec<JsonText>> {
     }
 }
 
-fn read_items<T>(items: &[JsonText], read: impl Fn(&JsonText) -> Result<T, String>) -> Result<Vec<T>, InvalidItem> {
-    items.iter().enumerate().map(|(index, item)| read(item).map_err(|reason| InvalidItem { index, reason })).collect()
+fn read_items<T>(items: &[JsonText], read: impl Fn(&JsonText) -> Result<T, Reason>) -> Result<Vec<T>, (usize, Reason)> {
+    items.iter().enumerate().map(|(index, item)| read(item).map_err(|reason| (index, reason))).collect()
 }
 
-fn turn(item: &JsonText, known: Known) -> Result<Turn, String> {
+fn turn(item: &JsonText, known: Known) -> Result<Turn, Reason> {
     let mut turn = Turn::default();
     let mut members = Members::of(item)?;
     members.take(["no", "interNo"], scalar, |v| turn.no = v)?;
@@ -64,7 +78,7 @@ fn turn(item: &JsonText, known: Known) -> Result<Turn, String> {
     members.recognised(turn, known)
 }
 
-fn answer(item: &JsonText, known: Known) -> Result<Answer, String> {
+fn answer(item: &JsonText, known: Known) -> Result<Answer, Reason> {
     let mut answer = Answer::default();
     let mut members = Members::of(item)?;
     members.take(["no", "interNo"], scalar, |v| answer.no = Some(v))?;
@@ -77,43 +91,99 @@ fn answer(item: &JsonText, known: Known) -> Result<Answer, String> {
     members.recognised(answer, known)
 }
 
-/// Whether an item must have a member that is known.
+/// How many members of an item must be known.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// In a field that anybody may use for anything, an object without one is something else that merely sits in an array.
-    Needed,
-    /// In a record, an item of which nothing is known is still an item.
-    NotNeeded,
+    /// In a field that anybody may use for anything, an object of which nothing is known is something else that merely sits in an array.
+    One,
+    /// In a record of another system, an item of which nothing is known is still an item.
+    None,
+    /// In a document of ours, a member that is not known is misspelt.
+    All,
+}
+
+/// Why an item is none.
+#[derive(Debug)]
+enum Reason {
+    NoObject,
+    NothingKnown,
+    Unknown(String),
+    Same([&'static str; 2]),
+    WrongKind(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoObject => f.write_str("not an object"),
+            Self::NothingKnown => f.write_str("no member is known"),
+            Self::Unknown(name) => write!(f, "{} is not known", shown(name)),
+            Self::Same([name, same]) => write!(f, "{name} and {same} are the same"),
+            Self::WrongKind(name) => write!(f, "{name} has a value of the wrong kind"),
+        }
+    }
+}
+
+impl Reason {
+    fn into_document(self, list: &str, index: usize) -> InvalidDocument {
+        let place = format!("{list}[{index}]");
+        match self {
+            Self::NoObject | Self::NothingKnown => invalid(place, format!("is {self}")),
+            Self::Unknown(name) => InvalidDocument::unknown(&format!("{place}."), &name),
+            Self::Same([name, same]) => invalid(format!("{place}.{name}"), format!("is the same as {same}")),
+            Self::WrongKind(name) => invalid(format!("{place}.{name}"), "has a value of the wrong kind"),
+        }
+    }
+}
+
+impl From<(usize, Reason)> for InvalidItem {
+    fn from((index, reason): (usize, Reason)) -> Self {
+        Self { index, reason: reason.to_string() }
+    }
 }
 
 /// The members of an item, by either of two names each.
 struct Members {
-    members: Vec<(String, JsonText)>,
+    given: Vec<(String, JsonText)>,
+    known: Vec<[&'static str; 2]>,
     any_known: bool,
 }
 
 impl Members {
-    fn of(item: &JsonText) -> Result<Self, String> {
-        Ok(Self { members: item.members().map_err(|error| error.to_string())?, any_known: false })
+    fn of(item: &JsonText) -> Result<Self, Reason> {
+        Ok(Self { given: item.members().map_err(|_| Reason::NoObject)?, known: Vec::new(), any_known: false })
     }
 
     /// Hands over the member that has one of the two names; null is unknown. Given under both names it is ambiguous, and nobody
     /// could tell which one was meant.
-    fn take<T>(&mut self, names: [&str; 2], read: impl Fn(&JsonText) -> Option<T>, mut hand_over: impl FnMut(T)) -> Result<(), String> {
-        let mut given = self.members.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    fn take<T>(
+        &mut self,
+        names: [&'static str; 2],
+        read: impl Fn(&JsonText) -> Option<T>,
+        mut hand_over: impl FnMut(T),
+    ) -> Result<(), Reason> {
+        self.known.push(names);
+        let mut given = self.given.iter().filter(|(name, _)| names.contains(&name.as_str()));
         let Some((name, value)) = given.next() else { return Ok(()) };
         if given.next().is_some() {
-            return Err(format!("{} and {} are the same", names[0], names[1]));
+            return Err(Reason::Same(names));
         }
         self.any_known = true;
         if value.kind() != JsonKind::Null {
-            hand_over(read(value).ok_or_else(|| format!("{name} has a value of the wrong kind"))?);
+            hand_over(read(value).ok_or_else(|| Reason::WrongKind(name.clone()))?);
         }
         Ok(())
     }
 
-    fn recognised<T>(self, item: T, known: Known) -> Result<T, String> {
-        if self.any_known || known == Known::NotNeeded { Ok(item) } else { Err("no member is known".into()) }
+    fn recognised<T>(self, item: T, known: Known) -> Result<T, Reason> {
+        match known {
+            Known::One if !self.any_known => Err(Reason::NothingKnown),
+            Known::One | Known::None => Ok(item),
+            Known::All => {
+                let unknown = self.given.into_iter().find(|(name, _)| !self.known.iter().flatten().any(|known| known == name));
+                unknown.map_or(Ok(item), |(name, _)| Err(Reason::Unknown(name)))
+            }
+        }
     }
 }
 

@@ -4,8 +4,16 @@
 //! Wire types and their translation into the domain, nothing else. Arrows: core. To add a member: [`document`] for a session,
 //! [`items`] for a turn or an answer, where the OIFDE name stands beside ours.
 
+mod bounded;
+pub mod csv;
 pub mod document;
+pub mod invalid;
 pub mod items;
+mod members;
+mod object;
+pub mod write;
 
-pub use document::{InvalidDocument, SessionDocument};
+pub use document::{SessionDocument, read_turn_documents};
+pub use invalid::InvalidDocument;
 pub use items::{answers_of, turns_of};
+pub use write::{write_answers, write_session, write_turns};

@@ -12,6 +12,7 @@ mod m20261121_000001_session_by_receipt;
 mod m20261121_000002_last_receipt;
 mod m20261122_000001_catalog;
 mod m20261122_000002_event;
+mod m20261122_000003_webhook;
 mod m20261122_000004_masking;
 mod m20261122_000005_erasure;
 mod m20261122_000006_audit;
@@ -30,6 +31,7 @@ impl MigratorTrait for Migrations {
             Box::new(m20261121_000002_last_receipt::Change),
             Box::new(m20261122_000001_catalog::Change),
             Box::new(m20261122_000002_event::Change),
+            Box::new(m20261122_000003_webhook::Change),
             Box::new(m20261122_000004_masking::Change),
             Box::new(m20261122_000005_erasure::Change),
             Box::new(m20261122_000006_audit::Change),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each of our crates may use of ours.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("calldata-core", &[]),
     ("calldata-migrations", &[]),
     ("calldata-interchange", &["calldata-core"]),
@@ -13,10 +13,20 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("calldata-store", &["calldata-core", "calldata-migrations"]),
     ("parloa-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     ("oifde-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
+    ("calldata-push", &["calldata-core", "calldata-interchange"]),
     ("sessions-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     (
         "calldata-gateway",
-        &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api", "sessions-api"],
+        &[
+            "calldata-core",
+            "calldata-http",
+            "calldata-interchange",
+            "calldata-push",
+            "calldata-store",
+            "oifde-api",
+            "parloa-api",
+            "sessions-api",
+        ],
     ),
     (
         "calldata-testkit",

@@ -189,6 +189,11 @@ impl Directory {
         Ok(moved)
     }
 
+    /// A tenant, as last looked up, if it may use the gateway.
+    pub fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        self.known().tenants.get(&id).filter(|tenant| !tenant.suspended).cloned()
+    }
+
     /// All tenants, as last looked up.
     pub fn tenants(&self) -> Vec<Arc<Tenant>> {
         self.known().tenants.values().cloned().collect()

@@ -80,11 +80,27 @@ text_id! {
     /// Identifies an access key; no secret.
     KeyId
 }
+text_id! {
+    /// Identifies a webhook.
+    WebhookId
+}
+
+impl WebhookId {
+    /// A new identifier.
+    pub fn random() -> Self {
+        Self(format!("wh_{:016x}", rand::random::<u64>()))
+    }
+}
 
 impl KeyId {
     /// What stands where it was no key, but the operator at the machine.
     pub fn operator() -> Self {
         Self("operator".to_owned())
+    }
+
+    /// What stands where it was no key, but a webhook.
+    pub fn webhook() -> Self {
+        Self("webhook".to_owned())
     }
 
     /// A new identifier.
@@ -156,11 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn tenant_and_key_ids_are_random() {
+    fn tenant_key_and_webhook_ids_are_random() {
         assert_ne!(TenantId::random(), TenantId::random());
         assert!(TenantId::random().number() >= 0);
         assert_eq!(TenantId::from_number(7).number(), 7);
         assert_ne!(KeyId::random(), KeyId::random());
         assert_eq!(KeyId::random().as_str().len(), 16);
+        assert_ne!(WebhookId::random(), WebhookId::random());
+        assert_eq!(WebhookId::random().as_str().len(), 19);
     }
 }

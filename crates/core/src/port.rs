@@ -4,6 +4,7 @@ mod audit;
 mod catalog;
 mod erasures;
 mod outbox;
+mod webhooks;
 
 use std::error::Error;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub use audit::AuditStore;
 pub use catalog::{Amend, Amended, Catalog, Creation, Once};
 pub use erasures::Erasures;
 pub use outbox::Outbox;
+pub use webhooks::{Change, Lease, Outcome, Settled, Standing, WebhookStore};
 
 /// Why a store could not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

@@ -120,6 +120,11 @@ impl Sessions {
         results
     }
 
+    /// Changes whenever something was stored here.
+    pub fn stored(&self) -> watch::Receiver<()> {
+        self.stored.subscribe()
+    }
+
     fn note(&self, access: &Access, action: Action, caller: &CallerKey) {
         if let Some(audit) = &self.audit {
             audit.note(access, action, caller);

@@ -9,16 +9,20 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use axum::{Router, routing};
 use calldata_core::arrivals::WaitLimits;
+use calldata_core::webhooks::Webhooks;
 use calldata_core::{Audit, Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError};
 use calldata_http::{Limits, Origins, Shared, Source, health, layers, trace};
+pub use calldata_push::AllowedNetworks;
+use calldata_push::{Deliverer, Ports, Sender};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
 use sessions_api::Native;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tower::{Service, ServiceExt, service_fn};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::description;
+use crate::told::Told;
 use crate::traces::Traced;
 
 /// How long readiness waits for the database.
@@ -38,6 +42,8 @@ pub struct App {
     purge: Purge,
     eraser: Arc<Eraser>,
     audit: Arc<Audit>,
+    webhooks: Arc<Webhooks>,
+    deliverer: Arc<Deliverer>,
     clock: Arc<dyn Clock>,
 }
 
@@ -46,16 +52,29 @@ impl App {
     ///
     /// # Errors
     /// When tenants and keys cannot be read.
-    pub async fn new(database: Database, clock: Arc<dyn Clock>, limits: Limits, secrets: TokenSecrets) -> Result<Self, StoreError> {
+    pub async fn new(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        secrets: TokenSecrets,
+        networks: AllowedNetworks,
+    ) -> Result<Self, StoreError> {
         let store = Arc::new(database.clone());
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
         let pseudonyms = Pseudonyms::new(secrets.all());
         let audit = Audit::new(store.clone(), Arc::clone(&clock), pseudonyms.clone());
         let eraser = Eraser::new(store.clone(), Arc::clone(&clock), pseudonyms, Arc::clone(&audit));
+        let allowed = networks.clone();
+        let webhooks = Webhooks::new(store.clone(), store.clone(), Arc::clone(&clock), move |address| allowed.allow(address));
+        let (webhook_store, outbox) = (store.clone(), store.clone());
         let store: Arc<dyn SessionStore> = if trace::is_observed() { Arc::new(Traced(store)) } else { store };
         let sessions = Sessions::audited(store, Arc::clone(&clock), WaitLimits::default(), Arc::clone(&audit));
-        Ok(Self { database, shared: Shared::new(directory, sessions, limits), secrets, purge, eraser, audit, clock })
+        let lookup = Arc::new(Told { directory: Arc::clone(&directory), sessions: Arc::clone(&sessions) });
+        let ports = Ports { webhooks: webhook_store, outbox, lookup, clock: Arc::clone(&clock) };
+        let deliverer = Deliverer::new(ports, Sender::new(networks));
+        let shared = Shared::new(directory, sessions, limits);
+        Ok(Self { database, shared, secrets, purge, eraser, audit, webhooks, deliverer, clock })
     }
 
     /// What stores and finds sessions.
@@ -109,7 +128,16 @@ impl App {
                 }
             }
         };
-        tokio::join!(look, rewrite, sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep(), self.audit.keep());
+        let bell = Arc::new(Notify::new());
+        let mut stored = sessions.stored();
+        let ring = async {
+            while stored.changed().await.is_ok() {
+                bell.notify_one();
+            }
+        };
+        let deliver = Arc::clone(&self.deliverer).keep(Arc::clone(&bell));
+        let (watch, purge, erase) = (sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
+        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), ring, deliver);
     }
 
     /// The service that answers requests; pages of these origins may use it.
@@ -119,7 +147,8 @@ impl App {
     ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
         let shared = self.shared.clone();
         let oifde = Oifde::new(shared.clone(), self.secrets.clone());
-        let native = Native::new(shared.clone(), self.secrets.all(), Arc::clone(&self.eraser), Arc::clone(&self.audit));
+        let (eraser, audit, webhooks) = (Arc::clone(&self.eraser), Arc::clone(&self.audit), Arc::clone(&self.webhooks));
+        let native = Native::new(shared.clone(), self.secrets.all(), eraser, audit, webhooks);
         let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone())).merge(sessions_api::router(native));
         let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
         let ways = Arc::new(Ways { router, shared, oifde, origins: origins.clone() });

@@ -19,6 +19,7 @@ pub mod server;
 pub mod settings;
 mod supervisor;
 mod token_secret;
+mod told;
 mod traces;
 
 pub use failure::Failure;

@@ -22,6 +22,12 @@ pub struct TrustedProxies(Vec<Network>);
 #[serde(try_from = "String")]
 pub struct Network(IpNet);
 
+impl From<Network> for IpNet {
+    fn from(network: Network) -> Self {
+        network.0
+    }
+}
+
 /// The text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an address or a network such as 10.0.0.0/8 or fd00::/8")]

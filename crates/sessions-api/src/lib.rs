@@ -24,12 +24,14 @@ mod reading;
 mod resource;
 mod shapes;
 mod visit;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
+use calldata_core::webhooks::Webhooks;
 use calldata_core::{Audit, Eraser};
 use calldata_http::Shared;
 use secrecy::SecretString;
@@ -46,12 +48,13 @@ pub struct Native {
     cursors: Cursors,
     eraser: Arc<Eraser>,
     audit: Arc<Audit>,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Native {
     /// The interface over what is shared. The first of the `secrets` signs what clients bring back, every one of them is accepted.
-    pub fn new(shared: Shared, secrets: Vec<SecretString>, eraser: Arc<Eraser>, audit: Arc<Audit>) -> Self {
-        Self { shared, cursors: Cursors::new(secrets), eraser, audit }
+    pub fn new(shared: Shared, secrets: Vec<SecretString>, eraser: Arc<Eraser>, audit: Arc<Audit>, webhooks: Arc<Webhooks>) -> Self {
+        Self { shared, cursors: Cursors::new(secrets), eraser, audit, webhooks }
     }
 }
 
@@ -68,6 +71,10 @@ pub fn router(native: Native) -> Router {
         .route("/v1/callers:erase", routing::post(callers::erase).fallback(other_method))
         .route("/v1/erasures/{id}", routing::get(callers::receipt).fallback(other_method))
         .route("/v1/audit", routing::get(audit::audit).fallback(other_method))
+        .route("/v1/webhooks", routing::get(webhooks::list).post(webhooks::create).fallback(other_method))
+        .route("/v1/webhooks/{id}", routing::get(webhooks::get).delete(webhooks::delete).post(webhooks::act).fallback(other_method))
+        .route("/v1/webhooks/{id}/deadLetters", routing::get(webhooks::dead_letters).fallback(other_method))
+        .route("/v1/webhooks/{id}/deadLetters:replay", routing::post(webhooks::replay).fallback(other_method))
         .route("/v1/events", routing::get(events::events).fallback(other_method))
         .route("/v1/", routing::any(nothing))
         .route("/v1/{*rest}", routing::any(nothing))
@@ -95,16 +102,19 @@ pub fn description() -> utoipa::openapi::OpenApi {
             3339, problems as `application/problem+json` with a stable `code`. All of it is ours.",
     ),
     paths(create::create, list::list, get::get, amend::replace, amend::append, batch::batch, export::export, list::list_calls, events::events,
-        callers::export, callers::erase, callers::receipt, audit::audit),
+        callers::export, callers::erase, callers::receipt, audit::audit, webhooks::create, webhooks::list, webhooks::get, webhooks::delete, webhooks::rotate_secret,
+        webhooks::enable, webhooks::dead_letters, webhooks::replay),
     components(schemas(
         shapes::SessionResource, shapes::RecordingResource, shapes::TurnResource, shapes::AnswerResource, shapes::AdditionsResource,
         shapes::SessionPage, shapes::CallResource, shapes::CallPage, batch::BatchResult, events::EventResource,
-        events::EventData, callers::CallerRequest, callers::CallerExport, callers::ReceiptResource, audit::AuditEntry, audit::AuditPage, problem::ProblemDocument, problem::Code,
+        events::EventData, callers::CallerRequest, callers::CallerExport, callers::ReceiptResource, audit::AuditEntry, audit::AuditPage, webhooks::NewWebhook,
+        webhooks::WebhookResource, webhooks::WebhookList, webhooks::DeadLetterResource, webhooks::DeadLetterPage, webhooks::Replayed, problem::ProblemDocument, problem::Code,
     )),
     modifiers(&SecuritySchemes),
     tags(
         (name = "sessions", description = "Store, list and change sessions (native interface)"),
         (name = "callers", description = "What is known of a person (native interface)"),
+        (name = "webhooks", description = "Be told of what happens to sessions (native interface)"),
         (name = "events", description = "Follow what happens to sessions (native interface)"),
     ),
 )]

@@ -1,5 +1,7 @@
 //! Copying a whole database into an empty one, of either engine, and reading both again to see that they hold the same.
 
+mod webhooks;
+
 use std::path::Path;
 
 use calldata_core::StoreError;
@@ -73,6 +75,7 @@ impl Database {
             access_key::Entity::insert(key.into_active_model()).exec_without_returning(&transaction).await?;
         }
         transaction.commit().await?;
+        self.copy_webhooks_to(target).await?;
         let mut copied = 0;
         for tenant in ids {
             let mut after = String::new();
@@ -139,6 +142,7 @@ impl Database {
         for row in &keys {
             feed(&mut digest, &format!("{row:?}"));
         }
+        webhooks::feed_all(&mut digest, &moment).await?;
         let mut sessions = 0;
         for tenant in &tenants {
             let mut after = String::new();

@@ -110,6 +110,7 @@ impl DirectoryStore for Database {
         let mut sessions = 0;
         loop {
             sessions += self.delete_sessions(gone).await?;
+            self.delete_webhooks_of(gone).await?;
             match writer.transact(&number, delete).await {
                 Ok(()) => return Ok(sessions),
                 // A session or key slipped in meanwhile; it still refers to the tenant.

@@ -8,3 +8,5 @@ pub(crate) mod request_name;
 pub(crate) mod session;
 pub(crate) mod tenant;
 pub(crate) mod tombstone;
+pub(crate) mod webhook;
+pub(crate) mod webhook_delivery;

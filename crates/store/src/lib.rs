@@ -4,7 +4,7 @@
 //! and [`transact`] writes in transactions. What is asked most goes past the pools: [`engine`] has who does that, [`group_commit`] puts
 //! many writes into one commit, [`sqlite`] and [`postgres`] hold the statements, [`memory`] what is known of a file without asking,
 //! [`fair_queue`] and [`read_turns`] share it out among tenants. [`elsewhere`] is what instances tell each other, [`upkeep`] keeps files
-//! and clocks in order; [`copy`] takes all of it to another database; `session_store` and `directory_store` implement the ports; `entity` and `row` are what a table holds and stay
+//! and clocks in order; [`copy`] takes all of it to another database; `session_store`, `directory_store` and `webhook_store` implement the ports; `entity` and `row` are what a table holds and stay
 //! private. Arrows: core and migrations, nothing else of ours.
 //!
 //! To add a column: a migration, the field in `entity`, and the compiler leads through `row`.
@@ -38,6 +38,9 @@ mod session_writes;
 mod sqlite;
 mod transact;
 mod upkeep;
+mod webhook_deliveries;
+mod webhook_row;
+mod webhook_store;
 
 pub use connection::{FileState, OpenError, Url};
 pub use copy::{Contents, CopyError};

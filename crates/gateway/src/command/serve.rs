@@ -61,7 +61,7 @@ fn admin<'a>(settings: &Settings, app: &'a App) -> Result<impl Future<Output = I
 
 /// Everything that can fail before the first request.
 pub(super) async fn prepare(settings: &Settings, database: Database, secrets: TokenSecrets) -> Result<(App, TcpListener), Failure> {
-    let app = App::new(database, clock(), settings.limits(), secrets).await;
+    let app = App::new(database, clock(), settings.limits(), secrets, settings.webhook_networks()).await;
     let app =
         app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;
     let address = settings.listen();

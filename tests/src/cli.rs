@@ -6,6 +6,7 @@ use serde_json::Value;
 
 mod checking;
 mod demo;
+mod exports;
 mod imports;
 mod keys;
 mod moving;

@@ -17,6 +17,7 @@ mod injected;
 mod killed;
 mod postgres;
 mod power_cut;
+mod pushed;
 mod torn_log;
 mod two_processes;
 

@@ -13,6 +13,7 @@ mod events;
 mod exports;
 mod lists;
 mod sessions;
+mod webhooks;
 
 /// Stores a session and returns it.
 async fn created(account: &Account, session: &str) -> Value {

@@ -19,6 +19,9 @@ impl Timestamp {
     /// The beginning of the year 0000.
     pub const EARLIEST: Self = Self(EARLIEST_MS);
 
+    /// The end of the year 9999.
+    pub const LATEST: Self = Self(LATEST_MS);
+
     /// The moment `ms` milliseconds after the epoch; `None` outside the years 0000 to 9999.
     pub fn from_epoch_ms(ms: i64) -> Option<Self> {
         (EARLIEST_MS..=LATEST_MS).contains(&ms).then_some(Self(ms))

@@ -85,14 +85,25 @@ impl Origins {
         let known = self.clone();
         let layer = CorsLayer::new()
             .allow_origin(AllowOrigin::predicate(move |origin, _| known.knows(origin)))
-            .allow_methods([Method::GET, Method::HEAD, Method::POST])
+            .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
             .allow_headers([
                 header::AUTHORIZATION,
                 header::CONTENT_TYPE,
+                header::IF_MATCH,
+                header::IF_NONE_MATCH,
+                HeaderName::from_static("idempotency-key"),
+                HeaderName::from_static("last-event-id"),
                 HeaderName::from_static("x-functions-key"),
                 HeaderName::from_static("x-request-id"),
             ])
-            .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-calldata-reason"), HeaderName::from_static("x-request-id")])
+            .expose_headers([
+                header::ETAG,
+                header::LOCATION,
+                header::RETRY_AFTER,
+                HeaderName::from_static("idempotency-replayed"),
+                HeaderName::from_static("x-calldata-reason"),
+                HeaderName::from_static("x-request-id"),
+            ])
             .max_age(PREFLIGHT_MAX_AGE);
         Some(layer)
     }

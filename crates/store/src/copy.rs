@@ -1,5 +1,6 @@
 //! Copying a whole database into an empty one, of either engine, and reading both again to see that they hold the same.
 
+mod records;
 mod webhooks;
 
 use std::path::Path;
@@ -76,6 +77,7 @@ impl Database {
         }
         transaction.commit().await?;
         self.copy_webhooks_to(target).await?;
+        self.copy_records_to(target).await?;
         let mut copied = 0;
         for tenant in ids {
             let mut after = String::new();
@@ -143,6 +145,7 @@ impl Database {
             feed(&mut digest, &format!("{row:?}"));
         }
         webhooks::feed_all(&mut digest, &moment).await?;
+        records::feed_all(&mut digest, &moment).await?;
         let mut sessions = 0;
         for tenant in &tenants {
             let mut after = String::new();

@@ -2,18 +2,19 @@
 
 use async_trait::async_trait;
 use calldata_core::key::{AccessKey, SecretHash};
-use calldata_core::port::DirectoryContents;
+use calldata_core::port::{AuditStore as _, DirectoryContents, Outbox as _};
 use calldata_core::tenant::Retention;
 use calldata_core::{Country, DirectoryStore, KeyId, Masking, Scopes, StoreError, Tenant, TenantId, Timestamp, Zone};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
     ActiveModelTrait, ActiveValue::NotSet, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel,
-    QueryFilter, QueryOrder,
+    QueryFilter, QueryOrder, Statement,
 };
 
 use crate::database::begin_snapshot;
 use crate::entity::{access_key, directory, tenant};
 use crate::error::{Unreadable, of_statement};
+use crate::outbox::mark;
 use crate::transact::Work;
 use crate::{Database, session_deletes};
 
@@ -111,6 +112,7 @@ impl DirectoryStore for Database {
         loop {
             sessions += self.delete_sessions(gone).await?;
             self.delete_webhooks_of(gone).await?;
+            self.delete_records_of(gone).await?;
             match writer.transact(&number, delete).await {
                 Ok(()) => return Ok(sessions),
                 // A session or key slipped in meanwhile; it still refers to the tenant.
@@ -184,6 +186,24 @@ impl DirectoryStore for Database {
 }
 
 impl Database {
+    /// Deletes what else there is of a tenant: what was told, who did what, and what is known of its requests.
+    async fn delete_records_of(&self, tenant: TenantId) -> Result<(), StoreError> {
+        while self.drop_events(tenant, Timestamp::LATEST).await? > 0 {}
+        while self.drop_audit(tenant, Timestamp::LATEST).await? > 0 {}
+        let delete: Work<i64, ()> = |transaction, number| {
+            Box::pin(async move {
+                let engine = transaction.get_database_backend();
+                for table in ["event_floor", "request_name", "erasure", "tombstone"] {
+                    let delete = format!("DELETE FROM {table} WHERE tenant_id = {}", mark(engine, 1));
+                    let delete = Statement::from_sql_and_values(engine, delete, [(*number).into()]);
+                    transaction.execute_raw(delete).await.map_err(of_statement)?;
+                }
+                Ok(())
+            })
+        };
+        self.writer().transact(&tenant.number(), delete).await
+    }
+
     async fn delete_sessions(&self, tenant: TenantId) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {

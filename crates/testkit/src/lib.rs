@@ -19,5 +19,6 @@ pub mod load;
 pub mod postgres_server;
 pub mod power_rig;
 pub mod program;
+pub mod receiver;
 pub mod small_disk;
 pub mod xml;

@@ -51,7 +51,7 @@ async fn give_tenant(database: &Database, secret: &secrecy::SecretString) -> Res
             tenant::create(database, names, TenantProperties::default()).await?
         }
     };
-    key_command::create(database, &demo, secret, Scopes::READ_WRITE, None).await.map(drop)
+    key_command::create(database, &demo, secret, Scopes { admin: true, ..Scopes::READ_WRITE }, None).await.map(drop)
 }
 
 async fn load_samples(app: &App, database: &Database) -> Result<(), Failure> {

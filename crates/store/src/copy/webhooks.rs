@@ -7,6 +7,8 @@ use sea_orm::{
 use sha2::{Digest, Sha256};
 
 use super::{BATCH, feed};
+use calldata_core::port::Outbox as _;
+
 use crate::Database;
 use crate::entity::{webhook, webhook_delivery};
 
@@ -16,8 +18,11 @@ impl Database {
         for row in webhooks(self.keeper()).await? {
             let of = row.clone();
             let transaction = target.begin_long().await?;
-            // Whoever has it there has it not here.
+            // Whoever has it there has it not here, and the places of events are others.
+            let end = target.end().await.map_err(|error| DbErr::Custom(error.to_string()))?;
             let mut free = row.into_active_model().reset_all();
+            free.taken_up_commit = Set(end.commit);
+            free.taken_up_place = Set(end.place);
             free.holder = Set(None);
             free.held_until = Set(0);
             webhook::Entity::insert(free).exec_without_returning(&transaction).await?;
@@ -55,7 +60,7 @@ async fn deliveries(connection: &impl ConnectionTrait, of: &webhook::Model, afte
         .await
 }
 
-/// Feeds all of it, except for who has a webhook at present.
+/// Feeds all of it, except for who has a webhook at present, and up to where events are taken up, which stay behind.
 pub(super) async fn feed_all(digest: &mut Sha256, connection: &impl ConnectionTrait) -> Result<(), DbErr> {
     for row in webhooks(connection).await? {
         feed_webhook(digest, &row);
@@ -83,13 +88,13 @@ fn feed_webhook(digest: &mut Sha256, row: &webhook::Model) {
         kinds,
         created_at,
         disabled,
-        taken_up_commit,
-        taken_up_place,
+        taken_up_commit: _,
+        taken_up_place: _,
         last_number,
         holder: _,
         held_until: _,
     } = row;
-    for number in [*tenant_id, *created_at, *taken_up_commit, *taken_up_place, *last_number, previous_until.unwrap_or(i64::MIN)] {
+    for number in [*tenant_id, *created_at, *last_number, previous_until.unwrap_or(i64::MIN)] {
         digest.update(number.to_le_bytes());
     }
     for text in [id, url, secret, kinds] {

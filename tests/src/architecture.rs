@@ -14,14 +14,20 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("calldata-store", &["calldata-core", "calldata-migrations"]),
     ("parloa-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
     ("oifde-api", &["calldata-core", "calldata-http", "calldata-interchange"]),
-    ("calldata-gateway", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"]),
+    (
+        "calldata-gateway",
+        &["calldata-core", "calldata-http", "calldata-interchange", "calldata-push", "calldata-store", "oifde-api", "parloa-api"],
+    ),
     (
         "calldata-testkit",
         &["calldata-core", "calldata-gateway", "calldata-http", "calldata-interchange", "calldata-store", "oifde-api", "parloa-api"],
     ),
     ("calldata-bench", &["calldata-core", "calldata-gateway", "calldata-http", "calldata-store", "oifde-api"]),
     ("calldata-fuzz", &["calldata-testkit"]),
-    ("calldata-tests", &["calldata-core", "calldata-http", "calldata-interchange", "calldata-store", "calldata-testkit", "oifde-api"]),
+    (
+        "calldata-tests",
+        &["calldata-core", "calldata-http", "calldata-interchange", "calldata-push", "calldata-store", "calldata-testkit", "oifde-api"],
+    ),
 ];
 
 /// Libraries that belong in certain rooms.

@@ -13,5 +13,6 @@ mod front;
 mod instances;
 mod observability;
 mod overload;
+mod push;
 mod security;
 mod store;

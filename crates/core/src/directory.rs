@@ -168,6 +168,11 @@ impl Directory {
         Ok(moved)
     }
 
+    /// One tenant, as last looked up.
+    pub fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        self.known().tenants.get(&id).cloned()
+    }
+
     /// All tenants, as last looked up.
     pub fn tenants(&self) -> Vec<Arc<Tenant>> {
         self.known().tenants.values().cloned().collect()

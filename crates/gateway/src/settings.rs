@@ -13,9 +13,11 @@ use std::time::Duration;
 use calldata_http::origins::Origin;
 use calldata_http::source::Network;
 use calldata_http::{Limits, Origins, TrustedProxies};
+use calldata_push::AllowedNetworks;
 use calldata_store::Url;
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -112,6 +114,9 @@ pub struct Settings {
     /// The origin of web pages that may use the API, https://…; may be repeated, or a list with commas [default: none]
     #[arg(long, global = true, env = "CALLDATA_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN", help_heading = "Settings")]
     pub cors_origin: Vec<Origin>,
+    /// A network besides the internet that webhooks may be sent to; may be repeated, or a list with commas [default: none]
+    #[arg(long, global = true, env = "CALLDATA_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "NETWORK", help_heading = "Settings")]
+    pub webhook_allow: Vec<Network>,
     /// What is logged: error, warn, info, debug, or a filter [default: info]
     #[arg(long, global = true, env = "CALLDATA_LOG", value_name = "FILTER", help_heading = "Settings")]
     pub log: Option<String>,
@@ -224,6 +229,11 @@ impl Settings {
             tls,
             ..Options::default()
         })
+    }
+
+    /// Where webhooks may be sent.
+    pub fn webhook_networks(&self) -> AllowedNetworks {
+        AllowedNetworks::new(self.webhook_allow.iter().copied().map(IpNet::from).collect())
     }
 
     /// Where traces are sent.

@@ -36,6 +36,12 @@ impl FromStr for Network {
     }
 }
 
+impl From<Network> for IpNet {
+    fn from(network: Network) -> Self {
+        network.0
+    }
+}
+
 impl TryFrom<String> for Network {
     type Error = NoNetwork;
 

@@ -14,5 +14,6 @@ mod instances;
 mod native;
 mod observability;
 mod overload;
+mod push;
 mod security;
 mod store;

@@ -18,6 +18,7 @@ mod purge;
 mod replay;
 mod round_trip;
 mod shared;
+mod webhooks;
 
 async fn created_tenant(database: &Database, client_id: &str) -> Tenant {
     let tenant = a_tenant(client_id);

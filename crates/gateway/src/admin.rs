@@ -37,6 +37,9 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");
     describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
     describe_gauge!("calldata_database_connections", "Connections to the database, by pool and state: idle, busy");
+    describe_counter!("calldata_webhook_deliveries_total", "Attempts to tell a webhook, by outcome: delivered, failed, dead, gone, moot");
+    describe_gauge!("calldata_webhook_backlog", "Sessions of which webhooks are still to be told");
+    describe_counter!("calldata_webhook_gaps_total", "How often events were dropped before a webhook was told of them");
     describe_gauge!("calldata_build_info", "1, with the version of the program");
     metrics::gauge!("calldata_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Collector::default().describe();

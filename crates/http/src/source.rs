@@ -22,12 +22,6 @@ pub struct TrustedProxies(Vec<Network>);
 #[serde(try_from = "String")]
 pub struct Network(IpNet);
 
-impl From<Network> for IpNet {
-    fn from(network: Network) -> Self {
-        network.0
-    }
-}
-
 /// The text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be an address or a network such as 10.0.0.0/8 or fd00::/8")]
@@ -39,6 +33,12 @@ impl FromStr for Network {
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
         let single = |text: &str| text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
         text.parse().or_else(|_| single(text)).map(Self).map_err(|_| NoNetwork)
+    }
+}
+
+impl From<Network> for IpNet {
+    fn from(network: Network) -> Self {
+        network.0
     }
 }
 

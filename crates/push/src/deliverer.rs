@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::patience::Patience;
 use crate::sender::Sender;
-use crate::turn::Turn;
+use crate::turn::{OUTCOMES, Turn};
 
 /// How many endpoints are sent to at a time.
 const ENDPOINTS: usize = 8;
@@ -102,6 +102,10 @@ impl Deliverer {
 
     /// Delivers until the task is dropped. It looks for something to do every second, and whenever the bell is rung.
     pub async fn keep(self: Arc<Self>, bell: Arc<Notify>) {
+        for outcome in OUTCOMES {
+            // What never happened is 0, so that the first time is seen.
+            metrics::counter!("calldata_webhook_deliveries_total", "outcome" => outcome).increment(0);
+        }
         let mut turns = JoinSet::new();
         let (mut counted, mut dropped) = (None, None);
         loop {

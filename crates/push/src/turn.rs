@@ -34,6 +34,9 @@ const SAFE: Duration = Duration::from_secs(8);
 /// How often it is looked whether something is to be done again: to take the endpoint for longer, or to note what failed to be noted.
 const TICK: Duration = Duration::from_millis(500);
 
+/// What may become of an attempt, as it is counted.
+pub(crate) const OUTCOMES: [&str; 5] = ["delivered", "failed", "dead", "gone", "moot"];
+
 /// What came of a delivery.
 enum Attempt {
     /// There is nothing to be told any more.

@@ -87,7 +87,7 @@ impl Format {
         match self {
             Self::Csv(zone) => return csv::write_row(session, zone, out),
             Self::Sessions => write_session(session, &mut text),
-            Self::Vcon => vcon::write(session, &tenant.name, tenant.id.number(), &mut text),
+            Self::Vcon => vcon::write(session, &tenant.name, &mut text),
         }
         text.push('\n');
         out.extend_from_slice(text.as_bytes());

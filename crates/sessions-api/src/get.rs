@@ -52,9 +52,8 @@ async fn show(native: &Native, visit: Visit, id: &str) -> Result<Response, Probl
         return Ok(response);
     }
     let mut response = if prefers_vcon(&visit) {
-        let tenant = &visit.access.tenant;
         let mut text = String::new();
-        vcon::write(&found, &tenant.name, tenant.id.number(), &mut text);
+        vcon::write(&found, &visit.access.tenant.name, &mut text);
         let mut response = ([(header::CONTENT_TYPE, VCON)], text).into_response();
         set_tag(&mut response, &tag);
         response

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ pub(crate) type Pen = Arc<tokio::sync::Mutex<()>>;
 /// What a database in a file has and one on a server has not.
 #[derive(Clone)]
 pub(crate) struct InFile {
+    pub(crate) file: PathBuf,
     pub(crate) pen: Pen,
     pub(crate) memory: Arc<Memory>,
     pub(crate) lookups: Arc<Lookups>,
@@ -98,7 +99,7 @@ impl InFile {
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
         let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory), Arc::clone(&pen));
         let (lookups, histories) = (Arc::new(lookups), Arc::new(histories));
-        Ok((Self { pen, memory, lookups, histories, log_is_long, _upkeep: Arc::new(upkeep) }, group_commit))
+        Ok((Self { file: file.to_owned(), pen, memory, lookups, histories, log_is_long, _upkeep: Arc::new(upkeep) }, group_commit))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Erasing what is known of a caller.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use calldata_core::port::Erasures;
@@ -12,9 +13,10 @@ use sea_orm::{
 
 use crate::Database;
 use crate::entity::{erasure, request_name, session, tombstone};
-use crate::error::{Unreadable, of_statement};
+use crate::error::{Unreadable, of_file_statement, of_statement};
 use crate::memory::Change;
 use crate::outbox::{Told, mark, number_of, tell};
+use crate::sqlite::scrub::scrub;
 use crate::transact::Work;
 
 /// Sessions that are erased in one transaction; each has its pages overwritten.
@@ -101,7 +103,10 @@ impl Erasures for Database {
     }
 
     async fn wipe_now(&self) -> Result<bool, StoreError> {
-        if !self.is_server() {
+        if let Some(in_file) = self.file() {
+            let (file, pen, memory) = (in_file.file.clone(), Arc::clone(&in_file.pen), Arc::clone(&in_file.memory));
+            let scrubbed = tokio::task::spawn_blocking(move || scrub(&file, &pen, &memory)).await;
+            scrubbed.map_err(|error| StoreError::Failed(error.into()))?.map_err(of_file_statement)?;
             return self.wipe_deleted().await;
         }
         for statement in VACUUM {

@@ -201,6 +201,15 @@ impl Memory {
         state.sessions.drop_oldest(now);
     }
 
+    /// Something was committed that changes no row. Whoever else committed meanwhile is noticed.
+    pub(crate) fn rewritten(&self, before: Option<Mark>) {
+        let mut state = self.write();
+        let after = state.mark();
+        if before.is_some() && state.as_of == before && follows(after, before, 1) {
+            state.as_of = after;
+        }
+    }
+
     /// The log was emptied, which changes no row. Whoever else committed meanwhile is noticed.
     pub(crate) fn log_emptied(&self, before: Option<Mark>) {
         let mut state = self.write();

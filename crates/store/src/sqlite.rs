@@ -7,6 +7,7 @@ pub(crate) mod history;
 pub(crate) mod lookups;
 pub(crate) mod pool;
 pub(crate) mod readers;
+pub(crate) mod scrub;
 pub(crate) mod writer;
 
 use std::path::Path;

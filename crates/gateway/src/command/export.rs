@@ -56,7 +56,7 @@ async fn write_all(sessions: &Sessions, tenant: Tenant, filter: &Filter, export:
             match export.format {
                 ExportFormat::Csv => csv::write_row(session, &export.time_zone, &mut piece),
                 ExportFormat::Sessions => write_session(session, &mut text),
-                ExportFormat::Vcon => vcon::write(session, &access.tenant.name, access.tenant.id.number(), &mut text),
+                ExportFormat::Vcon => vcon::write(session, &access.tenant.name, &mut text),
             }
             if export.format != ExportFormat::Csv {
                 text.push('\n');

@@ -1,6 +1,6 @@
 //! Writing a vCon.
 
-use calldata_core::{CallerKey, Country, Session, SessionId, Timestamp, Turn, TurnSource};
+use calldata_core::{CallerKey, Country, Session, Timestamp, Turn, TurnSource};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -14,10 +14,10 @@ const UUID_DOMAIN: &[u8] = b"calldata-gateway vcon\0";
 /// The most digits of a number in international form.
 const MAX_E164_DIGITS: usize = 15;
 
-/// Appends a session as one vCon on one line. A session whose identifier is no UUID gets one that `tenant_number` and the identifier
-/// decide. Read and written again it is the same text.
-pub fn write(session: &Session, tenant_name: &str, tenant_number: i64, out: &mut String) {
-    let told = Told::of(session, tenant_number);
+/// Appends a session as one vCon on one line. A session whose identifier is no UUID gets one that the identifier and the first receipt
+/// decide, which are the same wherever it is brought.
+pub fn write(session: &Session, tenant_name: &str, out: &mut String) {
+    let told = Told::of(session);
     let mut vcon = Object::open(out);
     vcon.string("uuid", &told.uuid);
     vcon.time("created_at", session.received_first);
@@ -66,7 +66,7 @@ struct Spoken<'s> {
 }
 
 impl<'s> Told<'s> {
-    fn of(session: &'s Session, tenant_number: i64) -> Self {
+    fn of(session: &'s Session) -> Self {
         let mut dialogs = Vec::new();
         let mut turns = Vec::with_capacity(session.details.turns.len());
         for turn in &session.details.turns {
@@ -85,7 +85,7 @@ impl<'s> Told<'s> {
         let details = &session.details;
         Self {
             session,
-            uuid: uuid_of(&session.id, tenant_number),
+            uuid: uuid_of(session),
             caller: Some(details.caller.key().as_str()).filter(|number| is_e164(number)),
             called: details.called_number.as_deref().and_then(called),
             dialogs,
@@ -102,11 +102,13 @@ impl Spoken<'_> {
 }
 
 /// The identifier when it is a UUID in its usual spelling, else one of version 8.
-fn uuid_of(id: &SessionId, tenant_number: i64) -> String {
-    if Uuid::try_parse(id.as_str()).is_ok_and(|uuid| uuid.hyphenated().to_string() == id.as_str()) {
-        return id.as_str().to_owned();
+fn uuid_of(session: &Session) -> String {
+    let id = session.id.as_str();
+    if Uuid::try_parse(id).is_ok_and(|uuid| uuid.hyphenated().to_string() == id) {
+        return id.to_owned();
     }
-    let hash = Sha256::new().chain_update(UUID_DOMAIN).chain_update(tenant_number.to_be_bytes()).chain_update(id.as_str()).finalize();
+    let hash =
+        Sha256::new().chain_update(UUID_DOMAIN).chain_update(session.received_first.epoch_ms().to_be_bytes()).chain_update(id).finalize();
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(hash).for_each(|(byte, hashed)| *byte = hashed);
     uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()

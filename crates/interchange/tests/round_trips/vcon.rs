@@ -20,7 +20,7 @@ static SCHEMA: LazyLock<Validator> = LazyLock::new(|| {
 
 fn vcon(session: &Session) -> String {
     let mut text = String::new();
-    write(session, "acme \"GmbH\"\u{0}", 7, &mut text);
+    write(session, "acme \"GmbH\"\u{0}", &mut text);
     text
 }
 
@@ -144,19 +144,20 @@ fn the_schema_notices_what_is_no_vcon() {
 }
 
 #[test]
-fn an_identifier_that_is_no_uuid_gets_one_by_tenant_and_identifier() {
+fn an_identifier_that_is_no_uuid_gets_one_by_identifier_and_first_receipt() {
     let mut session = stored(native::read(&SESSION.replace("018dea7e-a176-7abc-8def-0123456789ab", "one")));
-    let uuid = |session: &Session, tenant: i64| {
+    let uuid = |session: &Session| {
         let mut text = String::new();
-        write(session, "t", tenant, &mut text);
+        write(session, "t", &mut text);
         let value: Value = serde_json::from_str(&text).expect("a vCon is JSON");
         value["uuid"].as_str().expect("a vCon has a UUID").to_owned()
     };
-    let made = uuid(&session, 1);
-    assert_eq!((made.as_bytes()[14], uuid(&session, 1)), (b'8', made.clone()), "version 8, and stable");
-    assert_ne!(uuid(&session, 2), made);
+    let made = uuid(&session);
+    assert_eq!((made.as_bytes()[14], uuid(&session)), (b'8', made.clone()), "version 8, and stable");
+    let later = Session { received_first: session.received_first.plus(std::time::Duration::from_millis(1)), ..session.clone() };
+    assert_ne!(uuid(&later), made);
     session.id = calldata_core::SessionId::new("two").unwrap();
-    assert_ne!(uuid(&session, 1), made);
+    assert_ne!(uuid(&session), made);
     assert_eq!(held(&vcon(&session)).id.as_str(), "two");
 }
 

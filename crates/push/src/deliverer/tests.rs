@@ -412,7 +412,7 @@ async fn four_sessions_at_a_time_and_no_more() {
     let (at_once, seen) = (Arc::clone(&now), Arc::clone(&most));
     let answers = move |_: &Received| {
         seen.fetch_max(at_once.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-        // The first four are held until all of them are there.
+        // Nobody is answered, so all of them are there at once.
         None
     };
     let mut receiver = Receiver::answering(answers).await;

@@ -101,8 +101,10 @@ impl Database {
         if !self.migrations().await.map_err(of_statement)?.iter().any(|migration| migration.applied) {
             return Ok(true);
         }
-        let tenants = tenant::Entity::find().count(self.keeper()).await.map_err(of_statement)?;
-        Ok(tenants == 0 && session::Entity::find().count(self.keeper()).await.map_err(of_statement)? == 0)
+        // By a column that each schema has had.
+        let tenants = tenant::Entity::find().select_only().column(tenant::Column::Id).count(self.keeper()).await.map_err(of_statement)?;
+        let sessions = session::Entity::find().select_only().column(session::Column::Id).count(self.keeper());
+        Ok(tenants == 0 && sessions.await.map_err(of_statement)? == 0)
     }
 
     /// A transaction whose statements may take as long as they need.

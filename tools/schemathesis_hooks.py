@@ -57,7 +57,10 @@ def map_body(context, body):
         body["appKey"] = TENANT if luck < 95 else body["appKey"]
         body["appSecret"] = KEY if body["appKey"] == TENANT else body.get("appSecret")
     if "tenantId" in body and luck < 60:
-        body["callId"], body["userMobile"] = CALL, CALLER
+        if isinstance(body.get("params"), dict):
+            body["params"]["userMobile"] = CALLER
+        else:
+            body["callId"], body["userMobile"] = CALL, CALLER
     if "tenantId" in body and luck < 40:
         # The rest is usable as well, so that records are found and written.
         body["pageNum"], body["pageSize"] = "1", PAGE_SIZES[luck % 5]

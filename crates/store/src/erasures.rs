@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use calldata_core::port::Erasures;
+use calldata_core::port::{Erasures, WebhookStore as _};
 use calldata_core::{CallerKey, Erasure, EventKind, Pseudonyms, Receipt, SessionId, StoreError, TenantId, Timestamp, purge, replay};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
@@ -23,6 +23,8 @@ use crate::transact::Work;
 const TOGETHER: u64 = 200;
 /// Events that are looked at, and deleted, at a time.
 const EVENTS_TOGETHER: usize = 5_000;
+/// Sessions whose deliveries are forgotten at a time.
+const DELIVERIES_TOGETHER: usize = 200;
 
 /// What is deleted may stand in any of these.
 const VACUUM: [&str; 4] = ["VACUUM session", "VACUUM event", "VACUUM request_name", "VACUUM erasure"];
@@ -84,6 +86,7 @@ impl Erasures for Database {
     async fn erase_events(&self, erasure: &Erasure) -> Result<u64, StoreError> {
         // Looked for without keeping anybody from writing.
         let ids = self.erased_ids(erasure).await?;
+        self.forget_deliveries_of(erasure, &ids).await?;
         let (mut erased, mut after) = (0, Some((0, 0)));
         while let Some(place) = after.filter(|_| !ids.is_empty()) {
             let (found, next) = self.events_about(erasure.tenant, &ids, place).await?;
@@ -277,6 +280,15 @@ impl Database {
             })
         };
         self.writer().transact(&(erasure.clone(), column, value), note).await
+    }
+
+    /// What webhooks were to be told of these sessions, but that they were erased.
+    async fn forget_deliveries_of(&self, erasure: &Erasure, ids: &HashSet<String>) -> Result<(), StoreError> {
+        let sessions: Vec<_> = ids.iter().filter_map(|id| SessionId::new(id).ok()).collect();
+        for some in sessions.chunks(DELIVERIES_TOGETHER) {
+            self.forget_deliveries(erasure.tenant, some, erasure.requested_at).await?;
+        }
+        Ok(())
     }
 
     /// Of which sessions it was told that they were erased, since an erasure began.

@@ -23,6 +23,7 @@ DIFFERS = [
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"cdg_[0-9a-f]+"), "KEY"),
     (re.compile(r"cdt1\.[\w.-]+"), "TOKEN"),
+    (re.compile(r"hmac:[\w-]+"), "HMAC"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"\b1[5-9]\d{11}\b"), "MILLISECONDS"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),

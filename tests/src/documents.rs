@@ -111,6 +111,21 @@ fn every_recipe_that_a_document_names_exists() {
 }
 
 #[test]
+fn every_code_of_the_native_interface_is_explained() {
+    let description: serde_json::Value =
+        serde_json::from_str(&read(&root().join("openapi/sessions.json"))).expect("the description is JSON");
+    let codes = description["components"]["schemas"]["Code"]["enum"].as_array().expect("the codes are an enum");
+    assert!(codes.len() >= 14, "codes stay: {codes:?}");
+    let text = read(&root().join("docs/errors.md"));
+    let missing: Vec<_> = codes
+        .iter()
+        .filter_map(serde_json::Value::as_str)
+        .filter(|code| !text.lines().any(|line| line.starts_with(&format!("| `{code}` | "))))
+        .collect();
+    assert!(missing.is_empty(), "docs/errors.md does not explain {missing:?}");
+}
+
+#[test]
 fn every_test_that_the_security_document_names_exists() {
     let sources: Vec<_> =
         ["tests/src", "crates"].into_iter().flat_map(|folder| files(&root().join(folder), ".rs")).map(|path| read(&path)).collect();

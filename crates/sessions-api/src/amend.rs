@@ -30,8 +30,8 @@ const MAX_GROWTH: usize = 4;
         With an `Idempotency-Key`, the same request again within a day adds nothing.",
     params(
         ("id" = String, Path, description = "The session.", example = "0192f4c4-1111-7abc-8def-000000000001"),
-        ("If-Match" = Option<String>, Header, description = "The tag that the session must have."),
-        ("Idempotency-Key" = Option<String>, Header, description = "A name for the request, 1 to 255 characters; the same one for every repetition."),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The tag that the session must have."),
+        ("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A name for the request, 1 to 255 characters; the same one for every repetition."),
     ),
     request_body(content = AdditionsResource, content_type = "application/json"),
     responses(
@@ -73,7 +73,7 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
         gone.",
     params(
         ("id" = String, Path, description = "The session.", example = "0192f4c4-1111-7abc-8def-000000000001"),
-        ("If-Match" = Option<String>, Header, description = "The tag that the session must have."),
+        ("If-Match" = Option<String>, Header, nullable = false, description = "The tag that the session must have."),
     ),
     request_body(content = SessionResource, content_type = "application/json"),
     responses(

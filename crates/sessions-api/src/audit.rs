@@ -63,7 +63,7 @@ pub(crate) struct AuditPage {
         ("action" = Option<String>, Query, description = "`read`, `wrote`, `exported` or `erased`.", example = "read"),
         ("caller" = Option<String>, Query, description = "About this caller: the keyed hash, or a phone number or user id, which is better kept out of URLs.", example = "hmac:q83vEjRWeJCrze8SNFZ4kA"),
         ("countryCode" = Option<String>, Query, description = "The country of a local number in `caller`.", example = "+49"),
-        ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", example = 10),
+        ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", minimum = 1, maximum = 100, example = 10),
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
     ),
     responses(

@@ -22,7 +22,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
     post, path = "/v1/sessions", operation_id = "createSession", tag = "sessions", summary = "Store a session",
     description = "Stores one session, with its turns and answers if there are any, and answers once it is durable. With an \
         `Idempotency-Key`, the same request again within a day is answered as the first one was and stores nothing.",
-    params(("Idempotency-Key" = Option<String>, Header, description = "A name for the request, 1 to 255 characters; the same one for every repetition.")),
+    params(("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A name for the request, 1 to 255 characters; the same one for every repetition.")),
     request_body(content = SessionResource, content_type = "application/json"),
     responses(
         (status = 201, description = "Stored.", body = SessionResource, content_type = "application/json",

@@ -60,7 +60,7 @@ pub(crate) struct EventData {
         happened while nobody listened is told first, up to a week of it. An event may come again, and none is left out; of sessions that \
         have expired nothing is told, and of those that were erased only that. Loading by the command line is not told of.",
     params(
-        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that arrived; from now on where it is not given."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that arrived; from now on where it is not given."),
         ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot send a header."),
     ),
     responses(

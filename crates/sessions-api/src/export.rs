@@ -13,6 +13,7 @@ use calldata_interchange::{csv, vcon, write_session};
 use futures_util::stream;
 
 use crate::Native;
+use crate::accepted::preferred;
 use crate::client::Need;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
@@ -36,8 +37,6 @@ enum Format {
 impl Format {
     /// As the parameter says, else as the client accepts it.
     fn of(parameters: &Parameters, headers: &HeaderMap) -> Result<Self, Problem> {
-        let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let accepts = |media: &str| accepted.split(',').any(|range| range.split(';').next().is_some_and(|range| range.trim() == media));
         let zone = match parameters.get("timeZone") {
             None => Zone::utc(),
             Some(name) => Zone::parse(name).map_err(|_| Problem::invalid("timeZone", "is not a time zone, such as Europe/Berlin"))?,
@@ -47,9 +46,11 @@ impl Format {
             Some("csv") => Ok(Self::Csv(zone)),
             Some("vcon") => Ok(Self::Vcon),
             Some(_) => Err(Problem::invalid("format", "must be sessions, csv or vcon")),
-            None if accepts("text/csv") => Ok(Self::Csv(zone)),
-            None if accepts("application/vcon+json") => Ok(Self::Vcon),
-            None => Ok(Self::Sessions),
+            None => Ok(match preferred(headers, "application/x-ndjson", &["text/csv", "application/vcon+json"]) {
+                "text/csv" => Self::Csv(zone),
+                "application/vcon+json" => Self::Vcon,
+                _ => Self::Sessions,
+            }),
         }
     }
 

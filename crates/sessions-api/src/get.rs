@@ -7,10 +7,11 @@ use calldata_core::SessionId;
 use calldata_interchange::vcon;
 
 use crate::Native;
+use crate::accepted::preferred;
 use crate::client::Need;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
-use crate::resource::{answer, is_known, set_tag, tag};
+use crate::resource::{JSON, answer, is_known, set_tag, tag};
 use crate::shapes::SessionResource;
 use crate::visit::Visit;
 
@@ -20,10 +21,10 @@ const VCON: &str = "application/vcon+json";
 /// Gives a session.
 #[utoipa::path(
     get, path = "/v1/sessions/{id}", operation_id = "getSession", tag = "sessions", summary = "Get a session",
-    description = "Gives one session. With `Accept: application/vcon+json`, as a vCon.",
+    description = "Gives one session. With `Accept: application/vcon+json`, as a vCon, unless JSON is accepted as gladly.",
     params(
         ("id" = String, Path, description = "The session.", example = "0192f4c4-1111-7abc-8def-000000000001"),
-        ("If-None-Match" = Option<String>, Header, description = "The tag of what is there already."),
+        ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of what is there already."),
     ),
     responses(
         (status = 200, description = "The session.", content((SessionResource = "application/json"), (serde_json::Value = "application/vcon+json")),
@@ -51,7 +52,7 @@ async fn show(native: &Native, visit: Visit, id: &str) -> Result<Response, Probl
         response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
         return Ok(response);
     }
-    let mut response = if prefers_vcon(&visit) {
+    let mut response = if preferred(&visit.parts.headers, JSON, &[VCON]) == VCON {
         let mut text = String::new();
         vcon::write(&found, &visit.access.tenant.name, &mut text);
         let mut response = ([(header::CONTENT_TYPE, VCON)], text).into_response();
@@ -62,11 +63,6 @@ async fn show(native: &Native, visit: Visit, id: &str) -> Result<Response, Probl
     };
     response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
     Ok(response)
-}
-
-fn prefers_vcon(visit: &Visit) -> bool {
-    let accepted = visit.parts.headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    accepted.flat_map(|accept| accept.split(',')).any(|range| range.split(';').next().is_some_and(|range| range.trim() == VCON))
 }
 
 /// One that cannot be stored belongs to no session.

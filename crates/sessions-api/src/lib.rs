@@ -1,11 +1,13 @@
 //! The native interface `/v1`: everything that neither dialect can say.
 //!
 //! Rooms: [`visit`] is what every request passes, [`client`] recognises who asks, [`problem`] holds the words for what went wrong,
-//! [`resource`] writes sessions and their tags, [`query`] and [`cursor`] read what a list is asked for, [`once`] names requests that must not
-//! be done twice, [`shapes`] describes bodies. Each operation has a file. Arrows: http, interchange, core.
+//! [`resource`] writes sessions and their tags, [`accepted`] knows which shape is wanted, [`query`] and [`cursor`] read what a list is asked
+//! for, [`once`] names requests that must not be done twice, [`shapes`] describes bodies. Each operation has a file. Arrows: http,
+//! interchange, core.
 //!
 //! To add an operation: a file with its handler, a route here, a line in the description.
 
+mod accepted;
 mod amend;
 mod audit;
 mod batch;

@@ -36,7 +36,7 @@ const LIST: [&str; 12] =
         ("from" = Option<String>, Query, description = "Begun then or later (RFC 3339). A session whose start is not told began when it was first received.", example = "2024-02-27T00:00:00Z"),
         ("to" = Option<String>, Query, description = "Begun then or earlier (RFC 3339).", example = "2034-02-28T00:00:00Z"),
         ("text" = Option<String>, Query, description = "With this in their `content`, in any letter case."),
-        ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", example = 10),
+        ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", minimum = 1, maximum = 100, example = 10),
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
         ("count" = Option<bool>, Query, description = "Whether to count all that match, too. Not together with `text`.", example = true),
     ),
@@ -91,7 +91,7 @@ async fn sessions(native: &Native, visit: Visit) -> Result<Response, Problem> {
         ("from" = Option<String>, Query, description = "With a session begun then or later (RFC 3339).", example = "2024-02-27T00:00:00Z"),
         ("to" = Option<String>, Query, description = "With a session begun then or earlier (RFC 3339).", example = "2034-02-28T00:00:00Z"),
         ("text" = Option<String>, Query, description = "With this in the `content` of a session, in any letter case."),
-        ("limit" = Option<u32>, Query, description = "How many calls at most, 1 to 100. Default 50.", example = 10),
+        ("limit" = Option<u32>, Query, description = "How many calls at most, 1 to 100. Default 50.", minimum = 1, maximum = 100, example = 10),
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
     ),
     responses(

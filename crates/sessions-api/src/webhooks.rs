@@ -263,7 +263,7 @@ pub(crate) async fn act(State(native): State<Native>, Path(what): Path<String>, 
     get, path = "/v1/webhooks/{id}/deadLetters", operation_id = "listDeadLetters", tag = "webhooks", summary = "List what could not be delivered",
     params(
         ("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef"),
-        ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", example = 10),
+        ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", minimum = 1, maximum = 100, example = 10),
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
     ),
     responses(

@@ -186,6 +186,13 @@ pub(crate) fn hide(access: &Access, session: &mut Session, now: Timestamp) {
     }
 }
 
+/// The same of several.
+pub(crate) fn hide_all<'s>(access: &Access, sessions: impl IntoIterator<Item = &'s mut Session>, now: Timestamp) {
+    for session in sessions {
+        hide(access, session, now);
+    }
+}
+
 /// A session as this client may see it at `now`.
 pub fn shown(access: &Access, session: &Session, now: Timestamp) -> Session {
     let mut session = session.clone();

@@ -13,7 +13,7 @@ use crate::arrivals::{Arrivals, WaitLimits};
 use crate::audit::{Action, Audit};
 use crate::clock::Clock;
 use crate::id::SessionIds;
-use crate::masking::hide;
+use crate::masking::{hide, hide_all};
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
 use crate::replay::ReplayDigest;
 use crate::uncancelled::uncancelled;
@@ -197,7 +197,7 @@ impl Sessions {
         let now = self.clock.now();
         let mut page = self.store.history(access.tenant.scope(now), query).await?;
         self.note_read(access, &page.sessions);
-        page.sessions.iter_mut().for_each(|session| hide(access, session, now));
+        hide_all(access, &mut page.sessions, now);
         Ok(page)
     }
 

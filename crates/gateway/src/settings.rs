@@ -17,7 +17,6 @@ use calldata_push::AllowedNetworks;
 use calldata_store::Url;
 use clap::Args;
 use clap::builder::FalseyValueParser;
-use ipnet::IpNet;
 use secrecy::SecretString;
 use serde::Deserialize;
 

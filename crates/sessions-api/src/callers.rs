@@ -117,7 +117,9 @@ async fn read(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     let filter = Filter { caller: Some(caller.clone()), received_until: Some(now), ..Filter::default() };
     let mut head = String::from(r#"{"caller":"#);
     push_string(&mut head, caller.as_str());
-    head.push_str(&format!(r#","exportedAt":"{now}","sessions":["#));
+    for part in [r#","exportedAt":""#, &now.to_string(), r#"","sessions":["#] {
+        head.push_str(part);
+    }
     native.audit.write_down(&visit.access, Action::Exported, Some(&caller), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
     // The first piece is read before the status is given.

@@ -131,7 +131,9 @@ fn write_call(call: &Call, text: &mut String) {
     let started = call.sessions.iter().map(calldata_core::Session::started).min();
     let updated = call.sessions.iter().map(calldata_core::Session::updated).max();
     for (name, moment) in [("startedAt", started), ("updatedAt", updated)] {
-        text.push_str(&format!(r#","{name}":"{}""#, moment.unwrap_or(Timestamp::EARLIEST)));
+        for part in [",\"", name, "\":\"", &moment.unwrap_or(Timestamp::EARLIEST).to_string(), "\""] {
+            text.push_str(part);
+        }
     }
     text.push_str(r#","sessions":["#);
     for (number, session) in call.sessions.iter().enumerate() {
@@ -175,7 +177,8 @@ impl Asked {
             push_string(&mut text, &cursor);
         }
         if let Some(total) = total {
-            text.push_str(&format!(r#","total":{total}"#));
+            text.push_str(r#","total":"#);
+            text.push_str(&total.to_string());
         }
         text.push('}');
         ([(header::CONTENT_TYPE, JSON)], text).into_response()

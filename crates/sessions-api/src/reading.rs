@@ -18,20 +18,30 @@ pub(crate) struct Reading {
     pub(crate) access: Access,
     _seat: Seat,
     filter: Filter,
-    /// After which place to go on; `None` at the end.
-    at: Option<Option<Place>>,
+    at: At,
+}
+
+/// Where to go on.
+enum At {
+    Begin,
+    Behind(Place),
+    End,
 }
 
 impl Reading {
     pub(crate) fn new(native: Native, access: Access, seat: Seat, filter: Filter) -> Self {
-        Self { native, access, _seat: seat, filter, at: Some(None) }
+        Self { native, access, _seat: seat, filter, at: At::Begin }
     }
 
     /// The next sessions, which may be none that match; `None` at the end, and after an error.
     pub(crate) async fn read_on(&mut self) -> Result<Option<Vec<Session>>, StoreError> {
-        let Some(after) = self.at.take() else { return Ok(None) };
+        let after = match std::mem::replace(&mut self.at, At::End) {
+            At::Begin => None,
+            At::Behind(place) => Some(place),
+            At::End => return Ok(None),
+        };
         let page = self.next_page(after.as_ref()).await?;
-        self.at = page.next.map(Some);
+        self.at = page.next.map_or(At::End, At::Behind);
         Ok(Some(page.items))
     }
 

@@ -115,7 +115,7 @@ impl Response {
                 let schema = json!({ "allOf": [described["schema"]], "components": components });
                 jsonschema::validator_for(&schema).expect("every schema is one")
             };
-            let is_text = described["schema"]["type"] == "string";
+            let is_text = described.pointer("/schema/type").is_some_and(|kind| kind == "string");
             let judged = match media_type.as_str() {
                 "application/x-ndjson" => Content::Lines((!is_text).then(validator)),
                 "text/event-stream" => Content::Json(validator()),

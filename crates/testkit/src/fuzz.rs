@@ -151,7 +151,7 @@ fn exchanged(session: NewSession) {
     };
     let vcon = |session: &Session| {
         let mut text = String::new();
-        vcon::write(session, "tenant", 1, &mut text);
+        vcon::write(session, "tenant", &mut text);
         text
     };
     let read = SessionDocument::parse(&document(&session)).and_then(|document| document.into_session(Country::GERMANY));

@@ -201,7 +201,7 @@ fn vcons_of_ours_and_of_others_are_loaded() {
             details: Details { content: Some(JsonText::parse("1.10").unwrap()), flag: Some("f".into()), ..told },
         };
         let mut file = String::new();
-        vcon::write(&session, "other", 1, &mut file);
+        vcon::write(&session, "other", &mut file);
         file.push_str(
             r#"
             { "uuid": "018dea7e-a176-7abc-8def-0123456789ab", "created_at": "2024-02-27T12:00:00Z",

@@ -37,7 +37,7 @@ fn what_was_acknowledged_is_told_after_kill_9_to_those_who_follow_and_to_endpoin
         let cycles = times(6, 200);
         for cycle in 0..cycles {
             let running = served.take().unwrap();
-            for number in 0..1 + dice.below(20) {
+            for number in 0..=dice.below(20) {
                 let call = format!("{cycle}-{number}");
                 if post(&running, &credentials, &call).await {
                     acknowledged.insert(call);

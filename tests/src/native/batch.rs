@@ -53,7 +53,8 @@ fn ten_thousand_lines_are_stored_in_order() {
     on_every_engine(async |database| {
         let gateway = Gateway::start(database).await;
         let account = gateway.a_tenant("c").await;
-        let lines: String = (0..10_000).map(|n| format!("{{\"id\":\"s{n}\",\"callId\":\"c{n}\",\"caller\":\"110\"}}\n")).collect();
+        let lines: Vec<_> = (0..10_000).map(|n| format!(r#"{{"id":"s{n}","callId":"c{n}","caller":"110"}}"#)).collect();
+        let lines = lines.join("\n");
         let results = batch(&account, &lines).await;
         assert_eq!(results.len(), 10_000);
         for (n, result) in results.iter().enumerate() {

@@ -218,11 +218,6 @@ fn what_was_erased_is_gone_from_the_raw_files() {
         // That one of this name was erased is told; nothing else is left.
         let text = in_files(file);
         let left: Vec<_> = text.split("CANARY").skip(1).map(|rest| rest.chars().take(3).collect::<String>()).collect();
-        for (at, _) in text.match_indices("CANARY-CALLER") {
-            let from = (0..=at.saturating_sub(120)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            let to = (at + 100..).find(|at| text.is_char_boundary(*at)).unwrap();
-            eprintln!("AT {at}: {:?}", &text[from..to.min(text.len())]);
-        }
         assert!(left.iter().all(|rest| rest == "-ID"), "{left:?}");
         assert_eq!(account.native("GET", "/sessions?count=true", "").await.json()["total"], 200);
         gateway.stop().await;

@@ -11,9 +11,8 @@ fn all_sessions_are_exported_once_in_each_format() {
         let gateway = Gateway::start(database).await;
         let account = gateway.a_tenant("c").await;
         let theirs = gateway.a_tenant("d").await;
-        let lines: String =
-            (0..1_000).map(|n| format!("{{\"id\":\"s{n:04}\",\"callId\":\"c{n}\",\"caller\":\"+4930{n:06}\"}}\n")).collect();
-        account.native("POST", "/sessions:batch", &lines).await;
+        let lines: Vec<_> = (0..1_000).map(|n| format!(r#"{{"id":"s{n:04}","callId":"c{n}","caller":"+4930{n:06}"}}"#)).collect();
+        account.native("POST", "/sessions:batch", &lines.join("\n")).await;
         created(&theirs, r#"{"id":"theirs","callId":"c","caller":"110"}"#).await;
         let export = account.native("GET", "/sessions:export", "").await;
         assert_eq!((export.status, export.header("content-type")), (200, Some("application/x-ndjson")));

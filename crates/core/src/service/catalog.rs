@@ -9,7 +9,7 @@ use super::Sessions;
 use crate::access::Access;
 use crate::audit::Action;
 use crate::catalog::{Call, Filter, Listing, Order, Page, Place};
-use crate::masking::hide;
+use crate::masking::{hide, hide_all};
 use crate::port::{Amend, Amended, Creation, HistoryQuery, Once, Same, StoreError, Write, Written};
 use crate::uncancelled::uncancelled;
 use crate::{NewSession, Session, SessionId};
@@ -30,7 +30,7 @@ impl Sessions {
         let now = self.clock.now();
         let mut found = self.store.find(access.tenant.scope(now), id).await?;
         self.note_read(access, &found);
-        found.iter_mut().for_each(|session| hide(access, session, now));
+        hide_all(access, &mut found, now);
         Ok(found)
     }
 
@@ -166,7 +166,7 @@ impl Sessions {
         let now = self.clock.now();
         let mut sessions = self.store.history(access.tenant.scope(now), &query).await?.sessions;
         sessions.reverse();
-        sessions.iter_mut().for_each(|session| hide(access, session, now));
+        hide_all(access, &mut sessions, now);
         Ok(Call { sessions })
     }
 
@@ -190,7 +190,7 @@ impl Sessions {
         let is_last = u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
         let next = items.last().map(Place::of).filter(|_| !is_last);
         // What is hidden cannot be looked for.
-        items.iter_mut().for_each(|session| hide(access, session, now));
+        hide_all(access, &mut items, now);
         items.retain(|session| filter.matches(session));
         Ok(Page { items, next })
     }
@@ -249,7 +249,7 @@ impl<'s> Search<'s> {
         let listing = Listing { filter: self.filter, order: Order::NewestFirst, after: self.at.as_ref(), limit: self.look };
         let mut found = self.sessions.store.list(scope, &listing).await?;
         // What is hidden cannot be looked for.
-        found.iter_mut().for_each(|session| hide(self.access, session, now));
+        hide_all(self.access, &mut found, now);
         self.is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) < self.look;
         self.found = found.into_iter();
         Ok(())

@@ -14,12 +14,18 @@ const CALLER: &str = "+49 30 123456";
 async fn main() -> Result<()> {
     let [url, key, admin_key] = ["URL", "KEY", "ADMIN_KEY"].map(|name| std::env::var(format!("CALLDATA_{name}")).unwrap());
     let gateway = sessions::Gateway::with_base_url(&url)?.with_key(&key);
-    let fields = r#"{"customerNumber":"4711","amount":1.50,"big":12345678901234567890,"größe in cm":null,"order":{"lines":[1,"two",null]}}"#;
+    let fields =
+        r#"{"customerNumber":"4711","amount":1.50,"big":12345678901234567890,"größe in cm":null,"order":{"lines":[1,"two",null]}}"#;
     let fields: indexmap::IndexMap<String, serde_json::Value> = serde_json::from_str(fields)?;
 
     let mut ids = Vec::new();
     for (call_id, second, intent) in [("call-1", 1, "pay"), ("call-2", 2, "ask"), ("call-2", 3, "pay")] {
-        let turn = sessions::Turn { no: Some("1".into()), user_text: Some("My invoice, please".into()), by: Some("bot".into()), ..Default::default() };
+        let turn = sessions::Turn {
+            no: Some("1".into()),
+            user_text: Some("My invoice, please".into()),
+            by: Some("bot".into()),
+            ..Default::default()
+        };
         let body = Session {
             call_id: call_id.into(),
             caller: CALLER.into(),
@@ -44,7 +50,10 @@ async fn main() -> Result<()> {
     ensure!(serde_json::to_string(&session.fields)? == serde_json::to_string(&fields)?, "{session:?}");
     ensure!((session.call_id.as_str(), session.caller.as_str()) == ("call-1", CALLER), "{session:?}");
     ensure!(session.id.as_ref() == Some(&id) && session.content == Some(json!({"wish": "an invoice"})), "{session:?}");
-    ensure!(session.started_at.as_deref() == Some("2026-01-02T10:00:01.000Z") && session.source.as_deref() == Some("native"), "{session:?}");
+    ensure!(
+        session.started_at.as_deref() == Some("2026-01-02T10:00:01.000Z") && session.source.as_deref() == Some("native"),
+        "{session:?}"
+    );
 
     let body = sessions::Additions {
         turns: Some(vec![sessions::Turn { no: Some("2".into()), user_text: Some("January".into()), ..Default::default() }]),
@@ -82,12 +91,16 @@ async fn main() -> Result<()> {
 
     let body = Session { flag: Some("paid".into()), turns: None, ..session };
     let replace = |tag: Option<String>| {
-        let (path, header) = (sessions::ReplaceSessionRequestPath { id: id.clone() }, sessions::ReplaceSessionRequestHeader { if_match: tag });
+        let (path, header) =
+            (sessions::ReplaceSessionRequestPath { id: id.clone() }, sessions::ReplaceSessionRequestHeader { if_match: tag });
         gateway.replace_session(sessions::ReplaceSessionRequest { path, header, body: body.clone() })
     };
     ensure!(problem(replace(got.headers.etag).await?)?.code == Code::PreconditionFailed, "replaced");
     let replaced = done(replace(longer.headers.etag).await?)?.body;
-    ensure!(replaced.flag.as_deref() == Some("paid") && replaced.turns == Some(vec![]) && replaced.fields == Some(fields.clone()), "{replaced:?}");
+    ensure!(
+        replaced.flag.as_deref() == Some("paid") && replaced.turns == Some(vec![]) && replaced.fields == Some(fields.clone()),
+        "{replaced:?}"
+    );
 
     let body = Session { call_id: "call-3".into(), caller: CALLER.into(), started_at: Some("yesterday".into()), ..Default::default() };
     let wrong = problem(gateway.create_session(sessions::CreateSessionRequest { header: Default::default(), body }).await?)?;

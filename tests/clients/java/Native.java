@@ -16,7 +16,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
-public class Sessions {
+public class Native {
     static final ObjectMapper mapper = ApiClient.createDefaultObjectMapper().enable(DeserializationFeature.USE_BIG_DECIMAL_FOR_FLOATS)
         .setNodeFactory(JsonNodeFactory.withExactBigDecimals(true));
     static final String caller = "+49 30 123456";

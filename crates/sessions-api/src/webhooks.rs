@@ -248,7 +248,10 @@ fn enable() {}
 pub(crate) async fn act(State(native): State<Native>, Path(what): Path<String>, request: Request) -> Response {
     let act = async move |native: &Native, visit: Visit| {
         let doing = [ROTATE, ENABLE].into_iter().find_map(|end| Some((what.strip_suffix(end)?, end)));
-        let Some((id, end)) = doing else { return Err(Problem::other_method()) };
+        let Some((id, end)) = doing else {
+            // The router knows of this method, and names none here.
+            return Ok(([(header::ALLOW, "GET,HEAD,DELETE")], Problem::other_method()).into_response());
+        };
         let (id, end): Doing = (webhook_id(id)?, end);
         let changed = if end == ROTATE {
             native.webhooks.rotate_secret(&visit.access, &id).await?.as_ref().map(with_secret)

@@ -186,6 +186,7 @@ async fn erase_now(native: &Native, mut visit: Visit) -> Result<Response, Proble
 /// Gives the receipt of an erasure.
 #[utoipa::path(
     get, path = "/v1/erasures/{id}", operation_id = "getErasure", tag = "callers", summary = "Get the receipt of an erasure",
+    description = "Gives the receipt once more, and says whether what was erased is gone from the files of the database by now.",
     params(("id" = String, Path, description = "The erasure.", example = "0192f4c4-2222-4abc-8def-000000000001")),
     responses(
         (status = 200, description = "The receipt.", body = ReceiptResource, content_type = "application/json"),

@@ -143,6 +143,7 @@ async fn make(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
 /// Lists webhooks.
 #[utoipa::path(
     get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks", summary = "List webhooks",
+    description = "Lists all webhooks of the tenant, oldest first, without their secrets.",
     responses(
         (status = 200, description = "All of them, oldest first.", body = WebhookList, content_type = "application/json"),
         (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -162,6 +163,7 @@ pub(crate) async fn list(State(native): State<Native>, request: Request) -> Resp
 /// Gives a webhook.
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}", operation_id = "getWebhook", tag = "webhooks", summary = "Get a webhook",
+    description = "Gives one webhook, without its secret.",
     params(("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef")),
     responses(
         (status = 200, description = "The webhook.", body = WebhookResource, content_type = "application/json"),
@@ -246,7 +248,10 @@ fn enable() {}
 pub(crate) async fn act(State(native): State<Native>, Path(what): Path<String>, request: Request) -> Response {
     let act = async move |native: &Native, visit: Visit| {
         let doing = [ROTATE, ENABLE].into_iter().find_map(|end| Some((what.strip_suffix(end)?, end)));
-        let Some((id, end)) = doing else { return Err(Problem::other_method()) };
+        let Some((id, end)) = doing else {
+            // The router knows of this method, and names none here.
+            return Ok(([(header::ALLOW, "GET,HEAD,DELETE")], Problem::other_method()).into_response());
+        };
         let (id, end): Doing = (webhook_id(id)?, end);
         let changed = if end == ROTATE {
             native.webhooks.rotate_secret(&visit.access, &id).await?.as_ref().map(with_secret)
@@ -261,6 +266,7 @@ pub(crate) async fn act(State(native): State<Native>, Path(what): Path<String>, 
 /// Lists what could not be delivered.
 #[utoipa::path(
     get, path = "/v1/webhooks/{id}/deadLetters", operation_id = "listDeadLetters", tag = "webhooks", summary = "List what could not be delivered",
+    description = "Lists the messages that were given up after a day of attempts, oldest first. They are kept for 30 days.",
     params(
         ("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef"),
         ("limit" = Option<u32>, Query, description = "How many at most, 1 to 100. Default 50.", minimum = 1, maximum = 100, example = 10),

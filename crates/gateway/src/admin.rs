@@ -26,6 +26,7 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
         .install_recorder()?;
     describe_counter!("calldata_requests_total", "Requests answered, by dialect, route template, method and status");
     describe_histogram!("calldata_request_seconds", Unit::Seconds, "Time to the answer, by dialect, route template and method");
+    describe_histogram!("calldata_wait_seconds", Unit::Seconds, "How long fetches took that may wait for a record");
     describe_counter!("calldata_requests_refused_total", "Requests turned away, by reason: full, share, rate, lockout");
     describe_counter!("calldata_authentications_total", "Keys, secrets and tokens, by dialect and outcome: right, wrong, locked out");
     describe_counter!("calldata_misses_total", "Questions to which there was no record, by dialect and reason");
@@ -35,6 +36,7 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("calldata_commit_rows", "Writes that shared a commit");
     describe_histogram!("calldata_commit_seconds", Unit::Seconds, "Time of a commit");
     describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");
+    describe_counter!("calldata_audit_lost_total", "Reads and writes of which it could not be noted who did them");
     describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
     describe_gauge!("calldata_database_connections", "Connections to the database, by pool and state: idle, busy");
     describe_counter!("calldata_webhook_deliveries_total", "Attempts to tell a webhook, by outcome: delivered, failed, dead, gone, moot");

@@ -20,6 +20,10 @@ const FRAME_BYTES: usize = 16 << 10;
 #[derive(Clone, Copy, Debug)]
 pub struct Streamed;
 
+/// Put beside an answer that somebody was willing to wait for: how long it took says nothing about how fast the gateway is.
+#[derive(Clone, Copy, Debug)]
+pub struct Waited;
+
 /// An answer that keeps its request's seat taken until the client has it, unless it is small.
 pub fn holding(response: Response, seat: Seat) -> Response {
     if response.body().size_hint().upper().is_some_and(|length| length <= SMALL_BYTES) {

@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use metrics::SharedString;
 
+use crate::answers::Waited;
 use crate::origins::Origins;
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::requests;
@@ -70,7 +71,11 @@ where
     let elapsed = began.elapsed();
     let dialect = ("dialect", SharedString::const_str(dialect_of(&route)));
     let labels = [dialect, ("route", route.clone()), ("method", SharedString::const_str(method))];
-    metrics::histogram!("calldata_request_seconds", &labels).record(elapsed);
+    if response.extensions().get::<Waited>().is_some() {
+        metrics::histogram!("calldata_wait_seconds", &labels).record(elapsed);
+    } else {
+        metrics::histogram!("calldata_request_seconds", &labels).record(elapsed);
+    }
     let [dialect, route_label, method_label] = labels;
     let labels = [dialect, route_label, method_label, ("status", label(response.status()))];
     metrics::counter!("calldata_requests_total", &labels).increment(1);

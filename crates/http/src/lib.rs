@@ -22,7 +22,7 @@ use std::time::Duration;
 use axum::http::HeaderValue;
 
 pub use admission::{Admission, Refusal, Seat, Stay};
-pub use answers::{Streamed, holding};
+pub use answers::{Streamed, Waited, holding};
 pub use body::{BodyError, read_body};
 pub use lockout::Lockout;
 pub use origins::Origins;

@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use calldata_http::{Shared, Stay, holding};
+use calldata_http::{Shared, Stay, Waited, holding};
 use tokio::time::Instant;
 
 use crate::query::Query;
@@ -42,6 +42,9 @@ pub async fn answer(shared: &Shared, request: Request) -> Response {
         }
     };
     // A write that is under way goes on when its request is dropped here (PAR-P8).
-    let response = tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| speech::busy(&parts.method));
+    let mut response = tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| speech::busy(&parts.method));
+    if !wait.is_zero() {
+        response.extensions_mut().insert(Waited);
+    }
     holding(response, seat)
 }

@@ -223,7 +223,7 @@ fn caller_of(body: &str, tenant: &Tenant) -> Result<CallerKey, Problem> {
     let (mut caller, mut country) = (None, tenant.default_country);
     for (name, value) in members {
         match name.as_str() {
-            "caller" => caller = value.as_scalar_text().filter(|caller| !caller.trim().is_empty()),
+            "caller" => caller = value.as_string().filter(|caller| !caller.trim().is_empty()),
             "countryCode" => {
                 let code = value.as_scalar_text().and_then(|code| Country::parse(&code).ok());
                 country = code.ok_or_else(|| {

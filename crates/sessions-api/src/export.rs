@@ -56,9 +56,9 @@ impl Format {
 
     fn content_type(&self) -> &'static str {
         match self {
-            Self::Sessions => "application/x-ndjson",
+            // Each line may be a vCon; all of them are none.
+            Self::Sessions | Self::Vcon => "application/x-ndjson",
             Self::Csv(_) => "text/csv; charset=utf-8; header=present",
-            Self::Vcon => "application/vcon+json; charset=utf-8",
         }
     }
 
@@ -115,7 +115,7 @@ impl Format {
         ("text" = Option<String>, Query, description = "With this in their `content`, in any letter case."),
     ),
     responses(
-        (status = 200, description = "The sessions.", content((String = "application/x-ndjson"), (String = "text/csv"), (String = "application/vcon+json"))),
+        (status = 200, description = "The sessions.", content((String = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "A parameter is unknown or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),

@@ -25,7 +25,7 @@ pub(crate) const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1_50
 pub(crate) const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the upkeep of the log waits for readers; writers wait meanwhile.
 const SQLITE_KEEPER_TIMEOUT: Duration = Duration::from_millis(40);
-const SQLITE_READERS: u32 = 2;
+const SQLITE_READERS: u32 = 6;
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// How many of them one tenant may keep busy with queries.
 const READS_OF_EACH: usize = 5;

@@ -427,7 +427,14 @@ fn webhooks_and_what_waits_for_them_are_copied() {
         let place = TestDatabase::new(calldata_testkit::engine::Engine::Sqlite).await;
         let target = place.database();
         source.copy_to(target, |_| {}).await.unwrap();
-        assert_eq!(target.webhooks_of(tenant.id).await.unwrap(), source.webhooks_of(tenant.id).await.unwrap());
+        let mut copied = target.webhooks_of(tenant.id).await.unwrap();
+        assert_eq!(
+            copied[0].taken_up,
+            calldata_core::port::Outbox::end(target).await.unwrap(),
+            "events stay behind, and their places mean nothing there"
+        );
+        copied[0].taken_up = source.webhooks_of(tenant.id).await.unwrap()[0].taken_up;
+        assert_eq!(copied, source.webhooks_of(tenant.id).await.unwrap());
         assert_eq!(dead(target, &key).await, [1]);
         assert_eq!(due(target, &key).await, pairs(&[(2, "b")]));
         assert!(target.lease(&lease(&key, "other"), start(), after(10)).await.unwrap().is_some(), "nobody has it there");

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use calldata_core::masking::shown;
 use calldata_core::port::{Amend, Amended, Once};
 use calldata_core::{Access, Details, Session, SessionId};
@@ -14,6 +14,7 @@ use crate::Native;
 use crate::client::Need;
 use crate::create::read_session;
 use crate::get::session_id;
+use crate::id::Id;
 use crate::once::once;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::resource::{self, Expected, answer, tag};
@@ -37,6 +38,7 @@ const MAX_GROWTH: usize = 4;
     responses(
         (status = 200, description = "Added.", body = SessionResource, content_type = "application/json",
             headers(("ETag" = String, description = "Changes with the session."))),
+        (status = 204, description = "Added; the key may not read, and is not told what else there is."),
         (status = 400, description = "The turns cannot be read, or break a rule.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -48,7 +50,7 @@ const MAX_GROWTH: usize = 4;
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn append(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn append(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     native.answer(Need::Write, request, async move |native: &Native, visit| add(native, visit, &id).await).await
 }
 
@@ -57,6 +59,9 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     let body = visit.read_body(native).await?;
     let once = once(&visit, &format!("POST /v1/sessions/{id}/turns"), &body)?;
     let (turns, answers) = read_turn_documents(text(&body)?)?;
+    if turns.is_empty() && answers.is_empty() {
+        return Err(Problem::invalid("turns", "is empty, and so is answers"));
+    }
     let change = move |details: &Details| {
         let mut details = details.clone();
         details.turns.extend(turns.iter().cloned());
@@ -79,6 +84,7 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     responses(
         (status = 200, description = "Replaced.", body = SessionResource, content_type = "application/json",
             headers(("ETag" = String, description = "Changes with the session."))),
+        (status = 204, description = "Replaced; the key may not read."),
         (status = 400, description = "The session cannot be read, or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -89,7 +95,7 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn replace(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn replace(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     native.answer(Need::Write, request, async move |native: &Native, visit| put(native, visit, &id).await).await
 }
 
@@ -126,8 +132,8 @@ async fn amend(
     let most_bytes = native.shared.limits.body_bytes.saturating_mul(MAX_GROWTH);
     let decide = move |session: &Session| {
         let seen = shown(&reader, session, now);
-        // A tag may be that of the session as this client sees it.
-        if !expected.is_met(session) && !expected.is_met(&seen) {
+        // By the tag of what this client sees and by no other one: tags could be guessed.
+        if !expected.is_met(&seen) {
             return Err(Problem::about(Code::PreconditionFailed, "If-Match", "names another state of the session; get it again"));
         }
         if keeps == Keeps::Nothing && seen != *session {
@@ -146,7 +152,11 @@ async fn amend(
         decide(session).map_err(|problem| *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem)).ok()
     });
     match native.shared.sessions.amend(access, id, once, amend).await? {
-        Amended::Changed(session) | Amended::Repeated(session) => Ok(answer(StatusCode::OK, &session, &tag(&session))),
+        Amended::Changed(session) | Amended::Repeated(session) if access.scopes.read => {
+            Ok(answer(StatusCode::OK, &session, &tag(&session)))
+        }
+        // Who may only write is not told what else there is.
+        Amended::Changed(_) | Amended::Repeated(_) => Ok(StatusCode::NO_CONTENT.into_response()),
         Amended::Left(_) => Err(refusal.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(Problem::busy)),
         Amended::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
         Amended::NoSuchSession => Err(Problem::no_session()),

@@ -71,6 +71,7 @@ pub(crate) async fn batch(State(native): State<Native>, request: Request) -> Res
 }
 
 async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
+    visit.takes_no_parameters()?;
     let (answers, to_send) = mpsc::channel(UNREAD);
     let lines = Lines::of(visit.take_body(), native.shared.limits.body_bytes);
     let Visit { access, seat, .. } = visit;

@@ -2,14 +2,14 @@
 //! URLs are written down in many places.
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
-use calldata_core::json_text::{members_of, push_string};
-use calldata_core::{CallerKey, Country, Receipt, Tenant, Timestamp};
+use calldata_core::json_text::push_string;
+use calldata_core::{CallerKey, Country, JsonText, JsonTextError, Receipt, Tenant, Timestamp};
 use calldata_http::Stay;
 use futures_util::stream;
 use serde::Serialize;
@@ -17,6 +17,7 @@ use utoipa::ToSchema;
 
 use crate::Native;
 use crate::client::Need;
+use crate::id::Id;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::reading::Reading;
 use crate::resource::JSON;
@@ -197,7 +198,7 @@ async fn erase_now(native: &Native, mut visit: Visit) -> Result<Response, Proble
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn receipt(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn receipt(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     let find = async move |native: &Native, visit: Visit| {
         // What cannot be stored identifies nothing.
         let id = Some(id).filter(|id| !id.contains('\0'));
@@ -219,10 +220,13 @@ fn answer(receipt: Receipt) -> Response {
 
 /// The caller that a body names.
 fn caller_of(body: &str, tenant: &Tenant) -> Result<CallerKey, Problem> {
-    let members = members_of(body).map_err(|error| Problem::new(Code::InvalidRequest, format!("the body {error}")))?;
+    let unreadable = |error| Problem::new(Code::InvalidRequest, format!("the body {error}"));
+    let members = JsonText::parse(body).map_err(unreadable)?.pairs().ok_or(JsonTextError::NotAnObject).map_err(unreadable)?;
     let (mut caller, mut country) = (None, tenant.default_country);
     for (name, value) in members {
         match name.as_str() {
+            // Nobody could tell which one is meant.
+            "caller" if caller.is_some() => return Err(Problem::invalid("caller", "is given twice")),
             "caller" => caller = value.as_string().filter(|caller| !caller.trim().is_empty()),
             "countryCode" => {
                 let code = value.as_scalar_text().and_then(|code| Country::parse(&code).ok());

@@ -49,7 +49,10 @@ async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     match creation {
         Creation::Created => Ok(created(&session, false)),
         // Of one that is gone since, what it was told to be is all that is known.
-        Creation::Repeated(known) => Ok(created(known.as_deref().unwrap_or(&session), true)),
+        Creation::Repeated(known) => {
+            let known = known.map(|known| *known).filter(|_| visit.access.scopes.read);
+            Ok(created(&known.unwrap_or(session), true))
+        }
         Creation::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
         Creation::IdTaken => Err(Problem::about(Code::Conflict, "id", "belongs to a session that is there already")),
     }

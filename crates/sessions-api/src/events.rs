@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use calldata_core::json_text::push_string;
-use calldata_core::{FollowError, Follower, Position, Told};
+use calldata_core::{Access, FollowError, Follower, Position, Told};
 use calldata_http::{Seat, Stay, log_failure};
 use calldata_interchange::write_session;
 use futures_util::stream;
@@ -111,9 +111,9 @@ impl Following {
             return None;
         }
         // A key that is revoked, or may no longer read, has seen its last event.
-        let access = self.native.shared.directory.still(self.follower.access()).ok().filter(|access| access.scopes.read)?;
-        self.follower.set_access(access);
-        match self.follower.next(SILENCE).await {
+        let directory = &self.native.shared.directory;
+        let still = |access: &Access| directory.still(access).ok().filter(|access| access.scopes.read);
+        match self.follower.next(SILENCE, still).await {
             Ok(Some(told)) => Some(told.iter().map(event).collect()),
             Ok(None) if self.follower.is_over() => None,
             Ok(None) => Some(vec![Event::default().comment("nothing new")]),

@@ -1,6 +1,6 @@
 //! `GET /v1/sessions/{id}`: one session.
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use calldata_core::SessionId;
@@ -9,6 +9,7 @@ use calldata_interchange::vcon;
 use crate::Native;
 use crate::accepted::preferred;
 use crate::client::Need;
+use crate::id::Id;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::resource::{JSON, answer, is_known, set_tag, tag};
@@ -37,7 +38,7 @@ const VCON: &str = "application/vcon+json";
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn get(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn get(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     native.answer(Need::Read, request, async move |native: &Native, visit| show(native, visit, &id).await).await
 }
 

@@ -18,6 +18,7 @@ mod cursor;
 mod events;
 mod export;
 mod get;
+mod id;
 mod list;
 mod once;
 mod problem;
@@ -78,6 +79,7 @@ pub fn router(native: Native) -> Router {
         .route("/v1/webhooks/{id}/deadLetters", routing::get(webhooks::dead_letters).fallback(other_method))
         .route("/v1/webhooks/{id}/deadLetters:replay", routing::post(webhooks::replay).fallback(other_method))
         .route("/v1/events", routing::get(events::events).fallback(other_method))
+        .route("/v1", routing::any(nothing))
         .route("/v1/", routing::any(nothing))
         .route("/v1/{*rest}", routing::any(nothing))
         .with_state(native)

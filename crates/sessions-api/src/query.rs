@@ -20,7 +20,10 @@ impl Parameters {
         let mut parameters: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let Some(name) = known.iter().find(|known| **known == name) else {
-                let detail = format!("a parameter is not known; there are {}", known.join(", "));
+                let detail = match known {
+                    [] => "there are no parameters here".to_owned(),
+                    known => format!("a parameter is not known; there are {}", known.join(", ")),
+                };
                 return Err(Problem::new(Code::UnknownMember, detail));
             };
             if value.is_empty() {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::Native;
 use crate::client::{Need, recognise};
 use crate::problem::{Code, Problem};
+use crate::query::Parameters;
 
 /// A request whose sender is recognised.
 pub(crate) struct Visit {
@@ -69,6 +70,7 @@ impl Visit {
 
     /// The body as a whole.
     pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
+        self.takes_no_parameters()?;
         read_body(self.take_body(), self.arrived, native.shared.limits).await.map_err(|error| match error {
             BodyError::TooLarge => {
                 Problem::new(Code::TooLarge, format!("the body has more than {} bytes", native.shared.limits.body_bytes))
@@ -76,6 +78,11 @@ impl Visit {
             BodyError::Interrupted => Problem::new(Code::InvalidRequest, "the body ended early"),
             BodyError::TooSlow => Problem::new(Code::InvalidRequest, "the body did not arrive in time"),
         })
+    }
+
+    /// A parameter that is not known is refused, and what takes a body takes none.
+    pub(crate) fn takes_no_parameters(&self) -> Result<(), Problem> {
+        Parameters::read(self.parts.uri.query(), &[]).map(drop)
     }
 
     /// A header's value, where it is there once and readable.

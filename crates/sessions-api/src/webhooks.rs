@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use calldata_core::json_text::members_of;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::Native;
 use crate::client::Need;
+use crate::id::Id;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::resource::JSON;
@@ -174,7 +175,7 @@ pub(crate) async fn list(State(native): State<Native>, request: Request) -> Resp
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn get(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn get(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     let get = async move |native: &Native, visit: Visit| {
         let webhook = native.webhooks.find(&visit.access, &webhook_id(&id)?).await?;
         json(StatusCode::OK, &resource(&webhook.ok_or_else(no_webhook)?))
@@ -196,7 +197,7 @@ pub(crate) async fn get(State(native): State<Native>, Path(id): Path<String>, re
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn delete(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn delete(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     let delete = async move |native: &Native, visit: Visit| {
         let was_there = native.webhooks.delete(&visit.access, &webhook_id(&id)?).await?;
         if was_there { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(no_webhook()) }
@@ -245,7 +246,7 @@ fn rotate_secret() {}
 fn enable() {}
 
 /// `POST /v1/webhooks/{id}:rotateSecret` and `:enable`: a router sees one variable in them.
-pub(crate) async fn act(State(native): State<Native>, Path(what): Path<String>, request: Request) -> Response {
+pub(crate) async fn act(State(native): State<Native>, Id(what): Id, request: Request) -> Response {
     let act = async move |native: &Native, visit: Visit| {
         let doing = [ROTATE, ENABLE].into_iter().find_map(|end| Some((what.strip_suffix(end)?, end)));
         let Some((id, end)) = doing else {
@@ -282,7 +283,7 @@ pub(crate) async fn act(State(native): State<Native>, Path(what): Path<String>, 
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn dead_letters(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn dead_letters(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     let list = async move |native: &Native, visit: Visit| {
         let id = webhook_id(&id)?;
         let parameters = Parameters::read(visit.parts.uri.query(), &["limit", "cursor"])?;
@@ -318,7 +319,7 @@ pub(crate) async fn dead_letters(State(native): State<Native>, Path(id): Path<St
     ),
     security(("key" = [])),
 )]
-pub(crate) async fn replay(State(native): State<Native>, Path(id): Path<String>, request: Request) -> Response {
+pub(crate) async fn replay(State(native): State<Native>, Id(id): Id, request: Request) -> Response {
     let replay = async move |native: &Native, visit: Visit| {
         let id = webhook_id(&id)?;
         let parameters = Parameters::read(visit.parts.uri.query(), &["message"])?;

@@ -62,7 +62,7 @@ async fn create_in(
 ) -> Result<Done<Creation>, StoreError> {
     let scope = row.scope;
     if let Some((once, pseudonyms)) = once.zip(pseudonyms)
-        && is_erased(transaction, pseudonyms, scope.tenant(), &once.name, row.model().received_last).await?
+        && is_erased(transaction, pseudonyms, scope.tenant(), &once.both(), row.model().received_last).await?
     {
         return Ok((Creation::Repeated(None), None));
     }

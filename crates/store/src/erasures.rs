@@ -192,12 +192,13 @@ async fn erase_in(
         .all(transaction)
         .await
         .map_err(of_statement)?;
-    let posts = sessions.iter().filter_map(|(_, digest, first)| Some((digest.as_deref()?, *first, replay::WINDOW)));
-    let names = names.iter().map(|name| (name.name.as_slice(), name.done_at, purge::NAME_RETENTION));
+    let posts = sessions.iter().filter_map(|(_, digest, first)| Some((digest.clone()?, *first, replay::WINDOW)));
+    // With what was asked for: another request under the same name is another one.
+    let names = names.iter().map(|name| ([&name.name[..], &name.request[..]].concat(), name.done_at, purge::NAME_RETENTION));
     for (what, since, window) in posts.chain(names) {
         let until = Timestamp::clamped(since).plus(window);
         if let Some(pseudonyms) = pseudonyms.filter(|_| until >= now) {
-            seal(transaction, pseudonyms, tenant, what, until).await?;
+            seal(transaction, pseudonyms, tenant, &what, until).await?;
         }
     }
     for statement in [

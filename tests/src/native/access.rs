@@ -143,3 +143,40 @@ fn what_is_not_there_and_methods_that_are_not_are_told_in_the_same_words() {
         gateway.stop().await;
     });
 }
+
+#[test]
+fn who_may_only_write_is_not_told_what_others_stored() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.a_tenant("c").await;
+        created(&account, r#"{"id":"s","callId":"c","caller":"110","content":"of others"}"#).await;
+        gateway.a_key(&account.tenant, "only-to-write-keys", Scopes { write: true, ..Scopes::default() }).await;
+        let mut writes = account.clone();
+        writes.key = "only-to-write-keys".into();
+        let added = writes.native("POST", "/sessions/s/turns", r#"{"turns":[{"no":"1"}]}"#).await;
+        assert_eq!((added.status, added.text()), (204, ""));
+        let empty = writes.native("POST", "/sessions/s/turns", r#"{"turns":[]}"#).await;
+        assert_eq!(problem(&empty), of("invalid-field", Some("turns"), 400));
+        assert_eq!(account.native("GET", "/sessions/s", "").await.json()["turns"].as_array().map(Vec::len), Some(1));
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn an_identifier_that_cannot_be_read_is_one_of_nothing_and_a_parameter_that_is_not_known_is_refused() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        for path in ["/sessions/%ff", "/webhooks/%ff", "/erasures/%ff", "/sessions/%00"] {
+            assert_eq!(problem(&account.native("GET", path, "").await), of("not-found", None, 404), "{path}");
+            let nobody = gateway.client.request("GET", &format!("/v1{path}"), &[], Vec::new()).await;
+            assert_eq!(problem(&nobody), of("not-authenticated", None, 401), "{path}");
+        }
+        let session = r#"{"callId":"c","caller":"110"}"#;
+        for (path, body) in [("/sessions", session), ("/sessions:batch", session), ("/callers:export", r#"{"caller":"110"}"#)] {
+            let answer = account.native("POST", &format!("{path}?x=1"), body).await;
+            assert_eq!(problem(&answer), of("unknown-member", None, 400), "{path}");
+        }
+        gateway.stop().await;
+    });
+}

@@ -322,3 +322,32 @@ fn nothing_that_is_masked_is_in_any_answer_and_everything_else_is_where_it_was()
         gateway.stop().await;
     });
 }
+
+#[test]
+fn what_is_masked_cannot_be_guessed_by_tags_pages_or_events() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.add(masked_by(5, &["content", "intent"], "c")).await;
+        let stored =
+            account.native("POST", "/sessions", r#"{"id":"s","callId":"c","caller":"110","content":"secret","intent":"divorce"}"#).await;
+        let before = stored.header("etag").unwrap().to_owned();
+        gateway.clock.advance(minutes(5));
+        let put = async |tag: &str| {
+            account.native_with("PUT", "/sessions/s", &[("if-match", tag)], r#"{"callId":"c","caller":"110"}"#).await.status
+        };
+        let shown = account.native("GET", "/sessions/s", "").await;
+        assert_eq!(shown.json()["content"], "***");
+        assert_eq!((put(&before).await, put(shown.header("etag").unwrap()).await), (412, 403), "the tag of what was stored tells nothing");
+        let of_intent = |page: serde_json::Value| (page["items"].as_array().map(Vec::len), page["next"].is_string());
+        let mut answers = Vec::new();
+        for guess in ["divorce", "wedding"] {
+            let own = format!(r#"{{"callId":"p-{guess}","caller":"112","intent":"{guess}","startedAt":"2030-01-01T00:00:00Z"}}"#);
+            account.native("POST", "/sessions", &own).await;
+            for list in ["sessions", "calls"] {
+                answers.push(of_intent(account.native("GET", &format!("/{list}?limit=1&intent={guess}"), "").await.json()));
+            }
+        }
+        assert_eq!(answers[..2], answers[2..]);
+        gateway.stop().await;
+    });
+}

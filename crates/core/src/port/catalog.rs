@@ -17,6 +17,15 @@ pub struct Once {
     pub request: [u8; 32],
 }
 
+impl Once {
+    /// Both, which only the same request has.
+    pub fn both(&self) -> [u8; 64] {
+        let mut both = [0; 64];
+        both.iter_mut().zip(self.name.iter().chain(&self.request)).for_each(|(to, from)| *to = *from);
+        both
+    }
+}
+
 /// What became of a creation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Creation {

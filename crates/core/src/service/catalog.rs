@@ -46,7 +46,7 @@ impl Sessions {
         self.note(&access, Action::Wrote, new.details.caller.key());
         let create = uncancelled(async move {
             let write = this.prepare(&tenant, new, Same::None);
-            let session = Session {
+            let mut session = Session {
                 id: write.id.clone(),
                 received_first: write.received_first,
                 received_last: write.received_last,
@@ -57,7 +57,10 @@ impl Sessions {
                 None => this.create_together(write).await?,
             };
             match &mut creation {
-                Creation::Created => this.announce(tenant.id, &session.details.call_id, session.details.caller.key()),
+                Creation::Created => {
+                    this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
+                    hide(&access, &mut session, this.clock.now());
+                }
                 Creation::Repeated(Some(known)) => hide(&access, known, this.clock.now()),
                 Creation::Repeated(None) | Creation::NameTaken | Creation::IdTaken => {}
             }
@@ -184,7 +187,8 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn read_on(&self, access: &Access, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
-        let listing = Listing { filter, order: Order::OldestFirst, after, limit: LOOK };
+        let stored = what_may_be_asked(access, filter);
+        let listing = Listing { filter: &stored, order: Order::OldestFirst, after, limit: LOOK };
         let now = self.clock.now();
         let mut items = self.store.list(access.tenant.scope(now), &listing).await?;
         let is_last = u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
@@ -196,11 +200,18 @@ impl Sessions {
     }
 }
 
+/// What may be masked is not asked of the store, which would tell by how much it finds.
+fn what_may_be_asked(access: &Access, filter: &Filter) -> Filter {
+    let intent = filter.intent.clone().filter(|_| access.sees_all());
+    Filter { intent, ..filter.clone() }
+}
+
 /// Goes through what may match, one by one.
 struct Search<'s> {
     sessions: &'s Sessions,
     access: &'s Access,
-    filter: &'s Filter,
+    /// What the store is asked for; the rest is looked at in what it gives.
+    stored: Filter,
     /// The last one that was looked at.
     at: Option<Place>,
     found: std::vec::IntoIter<Session>,
@@ -213,11 +224,11 @@ struct Search<'s> {
 impl<'s> Search<'s> {
     fn new(sessions: &'s Sessions, access: &'s Access, filter: &'s Filter, after: Option<Place>, limit: u64) -> Self {
         // One more, to know whether there is another page; where most do not match, more at a time.
-        let look = if filter.text.is_some() { LOOK.max(limit + 1) } else { limit + 1 };
+        let look = if filter.text.is_some() || (filter.intent.is_some() && !access.sees_all()) { LOOK.max(limit + 1) } else { limit + 1 };
         Self {
             sessions,
             access,
-            filter,
+            stored: what_may_be_asked(access, filter),
             at: after,
             found: Vec::new().into_iter(),
             is_last: false,
@@ -246,7 +257,7 @@ impl<'s> Search<'s> {
         }
         let now = self.sessions.clock.now();
         let scope = self.access.tenant.scope(now);
-        let listing = Listing { filter: self.filter, order: Order::NewestFirst, after: self.at.as_ref(), limit: self.look };
+        let listing = Listing { filter: &self.stored, order: Order::NewestFirst, after: self.at.as_ref(), limit: self.look };
         let mut found = self.sessions.store.list(scope, &listing).await?;
         // What is hidden cannot be looked for.
         hide_all(self.access, &mut found, now);

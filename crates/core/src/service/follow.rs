@@ -49,7 +49,8 @@ pub enum FollowError {
 /// Somebody who follows along.
 pub struct Follower {
     sessions: Arc<Sessions>,
-    tenant_access: Access,
+    access: Access,
+    may_see_nothing: bool,
     at: Position,
     stored: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
@@ -70,30 +71,21 @@ impl Sessions {
             Some(after) if after < self.store.dropped_until(access.tenant.id).await? => return Err(FollowError::TooOld),
             Some(after) => after,
         };
-        Ok(Follower { sessions: Arc::clone(self), tenant_access: access, at, stored, closed })
+        Ok(Follower { sessions: Arc::clone(self), access, may_see_nothing: false, at, stored, closed })
     }
 }
 
 impl Follower {
-    /// Whose sessions are followed, and what may be seen of them.
-    pub fn access(&self) -> &Access {
-        &self.tenant_access
-    }
-
-    /// The same with what has changed of it since.
-    pub fn set_access(&mut self, access: Access) {
-        self.tenant_access = access;
-    }
-
-    /// What happened next, in order; `None` after `patience` without anything, or where the gateway is about to stop.
+    /// What happened next, in order; `None` after `patience` without anything, or where nothing more is told. Each time before something is
+    /// told, it is asked what may `still` be seen, which is nothing any more where it is `None`.
     ///
     /// # Errors
     /// When the store could not be asked; asking again goes on where this left off.
-    pub async fn next(&mut self, patience: Duration) -> Result<Option<Vec<Told>>, StoreError> {
+    pub async fn next(&mut self, patience: Duration, still: impl Fn(&Access) -> Option<Access>) -> Result<Option<Vec<Told>>, StoreError> {
         let until = Instant::now() + patience;
         let mut settling = 0;
         loop {
-            let told = self.look().await?;
+            let told = self.look(&still).await?;
             if !told.is_empty() {
                 return Ok(Some(told));
             }
@@ -113,15 +105,22 @@ impl Follower {
         }
     }
 
-    /// Whether the gateway is about to stop.
+    /// Whether nothing more is told: the gateway is about to stop, or nothing may be seen any more.
     pub fn is_over(&self) -> bool {
-        *self.closed.borrow()
+        self.may_see_nothing || *self.closed.borrow()
     }
 
-    async fn look(&mut self) -> Result<Vec<Told>, StoreError> {
+    async fn look(&mut self, still: &impl Fn(&Access) -> Option<Access>) -> Result<Vec<Told>, StoreError> {
         loop {
+            match still(&self.access) {
+                Some(access) => self.access = access,
+                None => {
+                    self.may_see_nothing = true;
+                    return Ok(Vec::new());
+                }
+            }
             self.stored.mark_unchanged();
-            let events = self.sessions.store.events(self.tenant_access.tenant.id, self.at, TOGETHER).await?;
+            let events = self.sessions.store.events(self.access.tenant.id, self.at, TOGETHER).await?;
             let Some(last) = events.last().map(|event| event.position) else { return Ok(Vec::new()) };
             let told = self.with_sessions(events).await?;
             // Only now: whoever asks again after an error must not miss them.
@@ -142,7 +141,7 @@ impl Follower {
                 continue;
             }
             if !known.contains_key(&event.session) {
-                let found = self.sessions.find(&self.tenant_access, &event.session).await?;
+                let found = self.sessions.find(&self.access, &event.session).await?;
                 known.insert(event.session.clone(), found);
             }
             if let Some(session) = known.get(&event.session).cloned().flatten() {

@@ -8,7 +8,8 @@ use calldata_core::port::{Erasures, WebhookStore as _};
 use calldata_core::{CallerKey, Erasure, EventKind, Pseudonyms, Receipt, SessionId, StoreError, TenantId, Timestamp, purge, replay};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select,
+    Statement, Value,
 };
 
 use crate::Database;
@@ -171,17 +172,8 @@ async fn erase_in(
     use session::Column;
     let tenant = erasure.tenant;
     let Some(caller) = &erasure.caller else { return Ok(0) };
-    let sessions: Vec<ToErase> = session::Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::ReplayDigest, Column::ReceivedFirst])
-        .filter(Column::TenantId.eq(tenant.number()))
-        .filter(Column::CallerKey.eq(caller.as_str()))
-        .filter(Column::ReceivedFirst.lte(erasure.requested_at.epoch_ms()))
-        .limit(TOGETHER)
-        .into_tuple()
-        .all(transaction)
-        .await
-        .map_err(of_statement)?;
+    let sessions = of_caller(tenant, caller, erasure.requested_at);
+    let sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
     if sessions.is_empty() {
         return Ok(0);
     }
@@ -222,6 +214,19 @@ async fn erase_in(
     let erased = u64::try_from(ids.len()).unwrap_or(u64::MAX);
     count(transaction, erasure, erasure::Column::Sessions, erased).await?;
     Ok(erased)
+}
+
+/// Some of a caller's sessions that were received until then.
+fn of_caller(tenant: TenantId, caller: &CallerKey, until: Timestamp) -> Select<session::Entity> {
+    use session::Column;
+    session::Entity::find()
+        .select_only()
+        .columns([Column::Id, Column::ReplayDigest, Column::ReceivedFirst])
+        .filter(Column::TenantId.eq(tenant.number()))
+        .filter(Column::CallerKey.eq(caller.as_str()))
+        // A sum, for the engine would pass over all that the tenant has received until then.
+        .filter(Expr::col(Column::ReceivedFirst).add(0).lte(until.epoch_ms()))
+        .limit(TOGETHER)
 }
 
 async fn seal(
@@ -363,5 +368,21 @@ fn to_receipt(row: erasure::Model) -> Receipt {
         requested_at: Timestamp::clamped(requested_at),
         invisible_at: invisible_at.map(Timestamp::clamped),
         purged_at: purged_at.map(Timestamp::clamped),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrated;
+    use calldata_core::Country;
+    use sea_orm::sea_query::SqliteQueryBuilder;
+
+    #[tokio::test]
+    async fn the_sessions_of_a_caller_are_found_by_the_caller_and_not_among_all_that_there_are() {
+        let (_folder, database) = migrated().await;
+        let select = of_caller(TenantId::from_number(1), &CallerKey::of("110", Country::GERMANY), Timestamp::clamped(7));
+        let steps = database.plan(&sea_orm::QueryTrait::into_query(select).to_string(SqliteQueryBuilder)).await;
+        assert_eq!(steps, ["SEARCH session USING INDEX session_by_caller (tenant_id=? AND caller_key=?)"]);
     }
 }

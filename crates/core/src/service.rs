@@ -52,7 +52,7 @@ pub struct Sessions {
     arrivals: Arc<Arrivals>,
     /// Something was stored here.
     stored: watch::Sender<()>,
-    /// Notes who did what; the operator at the machine need not be noted.
+    /// Notes who did what; a command at the machine has none and notes itself once, as a whole.
     audit: Option<Arc<Audit>>,
 }
 
@@ -140,7 +140,7 @@ impl Sessions {
 
     fn announce(&self, tenant: TenantId, call: &CallId, caller: &CallerKey) {
         self.arrivals.announce(tenant, call, caller);
-        // A lock, where somebody follows along.
+        // It takes a lock, which needs a reason: somebody who listens.
         if self.stored.receiver_count() > 0 {
             self.stored.send_replace(());
         }

@@ -20,8 +20,9 @@ mod tenant;
 use std::sync::Arc;
 use std::time::Duration;
 
+use calldata_core::audit::Action;
 use calldata_core::port::DirectoryContents;
-use calldata_core::{Clock, DirectoryStore, StoreError, SystemClock, Tenant};
+use calldata_core::{Access, Audit, Clock, DirectoryStore, Pseudonyms, StoreError, SystemClock, Tenant};
 use calldata_store::{Database, Direction, FileState, Url};
 use tracing_subscriber::EnvFilter;
 
@@ -130,6 +131,13 @@ async fn find_tenant(database: &Database, client_id: &str) -> Result<Tenant, Fai
     let DirectoryContents { tenants, .. } = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
     let found = tenants.into_iter().find(|tenant| tenant.client_id == client_id);
     found.ok_or_else(|| Failure::new(format!("there is no tenant with client id {client_id}; see tenant list")))
+}
+
+/// Notes what the operator did with the sessions of a tenant as a whole.
+async fn note_of_operator(database: &Arc<Database>, tenant: Tenant, action: Action, sessions: u64) -> Result<(), StoreError> {
+    // No caller is named, and so no name is needed for one.
+    let audit = Audit::new(Arc::clone(database) as _, clock(), Pseudonyms::new(Vec::new()));
+    audit.write_down(&Access::of_operator(tenant), action, None, sessions).await
 }
 
 fn store_failed(what: &str, error: &StoreError) -> Failure {

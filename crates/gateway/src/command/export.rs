@@ -7,11 +7,11 @@ use std::sync::Arc;
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::audit::Action;
 use calldata_core::catalog::{Filter, Place};
-use calldata_core::{Access, Audit, Pseudonyms, Sessions, Tenant};
+use calldata_core::{Access, Sessions, Tenant};
 use calldata_interchange::{csv, vcon, write_session};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{clock, find_tenant, open, store_failed};
+use super::{clock, find_tenant, note_of_operator, open, store_failed};
 use crate::Failure;
 use crate::cli::{Export, ExportFormat};
 use crate::settings::Settings;
@@ -23,10 +23,9 @@ pub(super) async fn run(settings: &Settings, export: Export) -> Result<(), Failu
     let (database, _) = open(settings).await?;
     let tenant = find_tenant(&database, &export.client_id).await?;
     let database = Arc::new(database);
-    // No caller is named, and so no name is needed for one.
-    let audit = Audit::new(database.clone(), clock(), Pseudonyms::new(Vec::new()));
-    let noted = audit.write_down(&Access::of_operator(tenant.clone()), Action::Exported, None, 0).await;
-    noted.map_err(|error| store_failed("it cannot be noted who exports, so nothing is", &error))?;
+    note_of_operator(&database, tenant.clone(), Action::Exported, 0)
+        .await
+        .map_err(|error| store_failed("it cannot be noted who exports, so nothing is", &error))?;
     let sessions = Sessions::new(database, clock(), WaitLimits::default());
     let filter = Filter { from: export.from, until: export.to, received_until: Some(sessions.now()), ..Filter::default() };
     let unwritable = |error: &io::Error| Failure::because("the sessions cannot be written", error);

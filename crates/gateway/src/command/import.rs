@@ -8,12 +8,12 @@ use std::sync::Arc;
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::audit::Action;
 use calldata_core::port::Written;
-use calldata_core::{Access, Audit, Country, NewSession, Pseudonyms, Sessions, StoreError, Tenant};
+use calldata_core::{Country, NewSession, Sessions, StoreError, Tenant};
 use calldata_interchange::{csv, vcon};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
-use super::{clock, find_tenant, open, store_failed};
+use super::{clock, find_tenant, note_of_operator, open, store_failed};
 use crate::cli::{Import, ImportFormat};
 use crate::settings::Settings;
 use crate::{Failure, output};
@@ -29,14 +29,12 @@ pub(super) async fn run(settings: &Settings, import: Import) -> Result<(), Failu
     let (database, _) = open(settings).await?;
     let tenant = find_tenant(&database, &import.client_id).await?;
     let database = Arc::new(database);
-    // No caller is named, and so no name is needed for one.
-    let audit = Audit::new(database.clone(), clock(), Pseudonyms::new(Vec::new()));
-    let sessions = Sessions::new(database, clock(), WaitLimits::default());
+    let sessions = Sessions::new(database.clone(), clock(), WaitLimits::default());
     let mut count = Count::default();
     for path in &import.files {
         load(&sessions, &tenant, import.format, path, &mut count).await?;
     }
-    let noted = audit.write_down(&Access::of_operator(tenant), Action::Wrote, None, count.created + count.updated).await;
+    let noted = note_of_operator(&database, tenant, Action::Wrote, count.created + count.updated).await;
     noted.map_err(|error| store_failed("the sessions are loaded, but it could not be noted who did it", &error))?;
     output::line(&format!("created {}, updated {}, rejected {}", count.created, count.updated, count.rejected))?;
     if count.rejected > 0 {

@@ -45,7 +45,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("sea-orm", &["calldata-store", "calldata-testkit"]),
     ("sea-orm-migration", &["calldata-migrations", "calldata-store"]),
     ("rusqlite", &["calldata-bench", "calldata-store"]),
-    ("axum", &["calldata-bench", "calldata-http", "parloa-api", "oifde-api", "sessions-api", "calldata-gateway"]),
+    ("axum", &["calldata-bench", "calldata-http", "parloa-api", "oifde-api", "sessions-api", "calldata-gateway", "calldata-testkit"]),
     ("utoipa", &["calldata-http", "parloa-api", "oifde-api", "sessions-api", "calldata-gateway"]),
     ("quick-xml", &["parloa-api", "calldata-testkit"]),
     ("minijinja", &["parloa-api"]),

@@ -140,10 +140,7 @@ impl Sessions {
 
     fn announce(&self, tenant: TenantId, call: &CallId, caller: &CallerKey) {
         self.arrivals.announce(tenant, call, caller);
-        // It takes a lock, which needs a reason: somebody who listens.
-        if self.stored.receiver_count() > 0 {
-            self.stored.send_replace(());
-        }
+        self.stored.send_replace(());
     }
 
     /// The newest session of that call and caller, when it was last received at most `max_age_s` whole seconds ago (PAR-G1, PAR-G2).

@@ -8,6 +8,7 @@
 mod bounded;
 pub mod csv;
 pub mod document;
+mod format;
 pub mod invalid;
 pub mod items;
 mod members;
@@ -16,6 +17,7 @@ pub mod vcon;
 pub mod write;
 
 pub use document::{SessionDocument, read_turn_documents};
+pub use format::Format;
 pub use invalid::InvalidDocument;
 pub use items::{answers_of, turns_of};
 pub use write::{write_answers, write_session, write_turns};

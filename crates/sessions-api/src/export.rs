@@ -5,11 +5,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use calldata_core::Zone;
 use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
-use calldata_core::{Session, Tenant, Zone};
 use calldata_http::{Stay, log_failure};
-use calldata_interchange::{csv, vcon, write_session};
+use calldata_interchange::Format;
 use futures_util::stream;
 
 use crate::Native;
@@ -23,75 +23,38 @@ use crate::visit::Visit;
 const PARAMETERS: [&str; 11] =
     ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text", "format", "timeZone"];
 
-/// How sessions are written down.
-#[derive(Clone, Debug)]
-enum Format {
-    /// One JSON object a line.
-    Sessions,
-    /// A table, its times in this zone.
-    Csv(Zone),
-    /// One vCon a line.
-    Vcon,
+/// As the parameter says, else as the client accepts it.
+fn format_of(parameters: &Parameters, headers: &HeaderMap) -> Result<Format, Problem> {
+    let zone = match parameters.get("timeZone") {
+        None => Zone::utc(),
+        Some(name) => Zone::parse(name).map_err(|_| Problem::invalid("timeZone", "is not a time zone, such as Europe/Berlin"))?,
+    };
+    match parameters.get("format") {
+        Some("sessions" | "ndjson") => Ok(Format::Sessions),
+        Some("csv") => Ok(Format::Csv(zone)),
+        Some("vcon") => Ok(Format::Vcon),
+        Some(_) => Err(Problem::invalid("format", "must be sessions, csv or vcon")),
+        None => Ok(match preferred(headers, "application/x-ndjson", &["text/csv", "application/vcon+json"]) {
+            "text/csv" => Format::Csv(zone),
+            "application/vcon+json" => Format::Vcon,
+            _ => Format::Sessions,
+        }),
+    }
 }
 
-impl Format {
-    /// As the parameter says, else as the client accepts it.
-    fn of(parameters: &Parameters, headers: &HeaderMap) -> Result<Self, Problem> {
-        let zone = match parameters.get("timeZone") {
-            None => Zone::utc(),
-            Some(name) => Zone::parse(name).map_err(|_| Problem::invalid("timeZone", "is not a time zone, such as Europe/Berlin"))?,
-        };
-        match parameters.get("format") {
-            Some("sessions" | "ndjson") => Ok(Self::Sessions),
-            Some("csv") => Ok(Self::Csv(zone)),
-            Some("vcon") => Ok(Self::Vcon),
-            Some(_) => Err(Problem::invalid("format", "must be sessions, csv or vcon")),
-            None => Ok(match preferred(headers, "application/x-ndjson", &["text/csv", "application/vcon+json"]) {
-                "text/csv" => Self::Csv(zone),
-                "application/vcon+json" => Self::Vcon,
-                _ => Self::Sessions,
-            }),
-        }
+const fn content_type(format: &Format) -> &'static str {
+    match format {
+        // Each line may be a vCon; all of them are none.
+        Format::Sessions | Format::Vcon => "application/x-ndjson",
+        Format::Csv(_) => "text/csv; charset=utf-8; header=present",
     }
+}
 
-    fn content_type(&self) -> &'static str {
-        match self {
-            // Each line may be a vCon; all of them are none.
-            Self::Sessions | Self::Vcon => "application/x-ndjson",
-            Self::Csv(_) => "text/csv; charset=utf-8; header=present",
-        }
-    }
-
-    fn file_name(&self) -> &'static str {
-        match self {
-            Self::Sessions => "attachment; filename=\"sessions.ndjson\"",
-            Self::Csv(_) => "attachment; filename=\"sessions.csv\"",
-            Self::Vcon => "attachment; filename=\"sessions.vcon.ndjson\"",
-        }
-    }
-
-    fn begin(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Csv(_) => csv::write_header(out),
-            Self::Sessions | Self::Vcon => {}
-        }
-    }
-
-    fn write_all(&self, sessions: &[Session], tenant: &Tenant, out: &mut Vec<u8>) {
-        for session in sessions {
-            self.write(session, tenant, out);
-        }
-    }
-
-    fn write(&self, session: &Session, tenant: &Tenant, out: &mut Vec<u8>) {
-        let mut text = String::new();
-        match self {
-            Self::Csv(zone) => return csv::write_row(session, zone, out),
-            Self::Sessions => write_session(session, &mut text),
-            Self::Vcon => vcon::write(session, &tenant.name, &mut text),
-        }
-        text.push('\n');
-        out.extend_from_slice(text.as_bytes());
+const fn disposition(format: &Format) -> &'static str {
+    match format {
+        Format::Sessions => "attachment; filename=\"sessions.ndjson\"",
+        Format::Csv(_) => "attachment; filename=\"sessions.csv\"",
+        Format::Vcon => "attachment; filename=\"sessions.vcon.ndjson\"",
     }
 }
 
@@ -129,21 +92,21 @@ pub(crate) async fn export(State(native): State<Native>, request: Request) -> Re
 
 async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let parameters = Parameters::read(visit.parts.uri.query(), &PARAMETERS)?;
-    let format = Format::of(&parameters, &visit.parts.headers)?;
+    let format = format_of(&parameters, &visit.parts.headers)?;
     let filter = Filter { received_until: Some(native.shared.sessions.now()), ..parameters.filter(visit.access.tenant.default_country)? };
-    let (content_type, file_name) = (format.content_type(), format.file_name());
+    let (content_type, disposition) = (content_type(&format), disposition(&format));
     native.audit.write_down(&visit.access, Action::Exported, filter.caller.as_ref(), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
     // The first piece is read before the status is given.
     let mut first = Vec::new();
     format.begin(&mut first);
     let begun = reading.read_on().await?.unwrap_or_default();
-    format.write_all(&begun, &reading.access.tenant, &mut first);
+    format.write(&begun, &reading.access.tenant, &mut first);
     let rest = stream::unfold((reading, format), |(mut reading, format)| async {
         match reading.read_on().await {
             Ok(sessions) => {
                 let mut piece = Vec::new();
-                format.write_all(&sessions?, &reading.access.tenant, &mut piece);
+                format.write(&sessions?, &reading.access.tenant, &mut piece);
                 Some((Ok(Bytes::from(piece)), (reading, format)))
             }
             Err(error) => {
@@ -155,7 +118,7 @@ async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     });
     let body = Body::from_stream(futures_util::StreamExt::chain(stream::iter([Ok(Bytes::from(first))]), rest));
     let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(file_name));
+    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static(disposition));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }

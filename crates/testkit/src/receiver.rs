@@ -4,9 +4,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::program::eventually;
@@ -38,9 +41,10 @@ impl Message {
     }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    status: u16,
+/// What a receiver has taken, and what it answers.
+#[derive(Debug)]
+struct Inbox {
+    status: StatusCode,
     messages: Vec<Message>,
 }
 
@@ -49,7 +53,7 @@ struct State {
 pub struct Receiver {
     /// Where it listens.
     pub address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    inbox: Arc<Mutex<Inbox>>,
     serving: JoinHandle<()>,
 }
 
@@ -61,15 +65,10 @@ impl Receiver {
     pub async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let state = Arc::new(Mutex::new(State { status: 204, messages: Vec::new() }));
-        let known = Arc::clone(&state);
-        let serving = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // A connection that breaks off is no message.
-                let _ = tokio::spawn(take(stream, Arc::clone(&known))).await;
-            }
-        });
-        Self { address, state, serving }
+        let inbox = Arc::new(Mutex::new(Inbox { status: StatusCode::NO_CONTENT, messages: Vec::new() }));
+        let hook = Router::new().route("/hook", post(take)).with_state(Arc::clone(&inbox));
+        let serving = tokio::spawn(async move { axum::serve(listener, hook).await.expect("a receiver serves until it is dropped") });
+        Self { address, inbox, serving }
     }
 
     /// The URL that messages are to be sent to.
@@ -78,13 +77,13 @@ impl Receiver {
     }
 
     /// From now on, answers with this status.
-    pub fn answer_with(&self, status: u16) {
-        lock(&self.state).status = status;
+    pub fn answer_with(&self, status: StatusCode) {
+        lock(&self.inbox).status = status;
     }
 
     /// What has arrived so far, whatever it was answered with.
     pub fn messages(&self) -> Vec<Message> {
-        lock(&self.state).messages.clone()
+        lock(&self.inbox).messages.clone()
     }
 
     /// What has arrived, once there is so much of it.
@@ -103,31 +102,13 @@ impl Drop for Receiver {
     }
 }
 
-async fn take(mut stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
-    let (read, mut write) = stream.split();
-    let mut read = BufReader::new(read);
-    let (mut line, mut headers) = (String::new(), Vec::new());
-    read.read_line(&mut line).await?;
-    loop {
-        line.clear();
-        if read.read_line(&mut line).await? == 0 {
-            return Ok(());
-        }
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        headers.push((name.to_lowercase(), value.trim().to_owned()));
-    }
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
-    read.read_exact(&mut body).await?;
-    let status = {
-        let mut state = lock(&state);
-        state.messages.push(Message { headers, body: String::from_utf8_lossy(&body).into_owned() });
-        state.status
-    };
-    let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    write.write_all(answer.as_bytes()).await
+async fn take(State(inbox): State<Arc<Mutex<Inbox>>>, headers: HeaderMap, body: String) -> StatusCode {
+    let headers = headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let mut inbox = lock(&inbox);
+    inbox.messages.push(Message { headers: headers.collect(), body });
+    inbox.status
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(inbox: &Mutex<Inbox>) -> MutexGuard<'_, Inbox> {
+    inbox.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -257,3 +257,21 @@ fn a_large_file_is_loaded_whole_and_in_order() {
         served.stop();
     });
 }
+
+#[test]
+fn what_the_operator_loads_is_noted_even_where_it_stops_half_way() {
+    on_every_engine(async |database| {
+        let place = Place::with_database(database);
+        create_tenant(&place, "c");
+        let (_, key) = create_key(&place, "c", &["--scope", "admin"]);
+        place.write("one", r#"{"callId":"call","caller":"u"}"#);
+        place.run(&["import", "--client-id", "c", "--format", "sessions", "one", "no-such-file"]).failure();
+        let served = place.serve(&[]);
+        let (bearer, client) = (format!("Bearer {key}"), served.client());
+        let headers = [("authorization", bearer.as_str())];
+        let noted = client.request("GET", "/v1/audit?keyId=operator&action=wrote", &headers, Vec::new()).await.json();
+        served.stop();
+        let counts: Vec<_> = noted["items"].as_array().unwrap().iter().map(|entry| entry["sessions"].as_u64().unwrap()).collect();
+        assert_eq!(counts, [1, 0], "what was loaded, and before it that loading began: {noted}");
+    });
+}

@@ -10,6 +10,7 @@ use calldata_testkit::gateway::{Account, Gateway};
 use calldata_testkit::program::eventually;
 use calldata_testkit::receiver::{Message, Receiver};
 use hmac::{Hmac, Mac};
+use reqwest::StatusCode;
 use sha2::Sha256;
 
 use super::{created, of, problem};
@@ -67,11 +68,11 @@ fn what_an_endpoint_does_not_take_is_sent_again_and_in_order() {
         let admin = gateway.as_admin(&gateway.a_tenant("c").await).await;
         let receiver = Receiver::start().await;
         webhook(&admin, &format!(r#"{{"url":"{}"}}"#, receiver.url())).await;
-        receiver.answer_with(500);
+        receiver.answer_with(StatusCode::INTERNAL_SERVER_ERROR);
         created(&admin, r#"{"id":"s","callId":"c","caller":"110"}"#).await;
         admin.native("POST", "/sessions/s/turns", r#"{"turns":[{"no":"1"}]}"#).await;
         receiver.receives(1).await;
-        receiver.answer_with(204);
+        receiver.answer_with(StatusCode::NO_CONTENT);
         // Its time comes when the clock has moved on.
         let told = async || receiver.messages().iter().filter(|message| message.json()["type"] == "session.updated").count();
         eventually("the second one follows the first", Duration::from_secs(60), async || {
@@ -98,7 +99,7 @@ fn what_is_given_up_is_listed_and_can_be_replayed() {
         let receiver = Receiver::start().await;
         let made = webhook(&admin, &format!(r#"{{"url":"{}","events":["session.created"]}}"#, receiver.url())).await;
         let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
-        receiver.answer_with(500);
+        receiver.answer_with(StatusCode::INTERNAL_SERVER_ERROR);
         created(&admin, r#"{"id":"s","callId":"c","caller":"110"}"#).await;
         receiver.receives(1).await;
         let letters = async || admin.native("GET", &format!("{path}/deadLetters"), "").await.json()["items"].as_array().unwrap().clone();
@@ -112,7 +113,7 @@ fn what_is_given_up_is_listed_and_can_be_replayed() {
             (letter["type"].as_str(), letter["sessionId"].as_str(), letter["lastFailure"].as_str()),
             (Some("session.created"), Some("s"), Some("status 500"))
         );
-        receiver.answer_with(200);
+        receiver.answer_with(StatusCode::OK);
         let before = receiver.messages().len();
         assert_eq!(admin.native("POST", &format!("{path}/deadLetters:replay"), "").await.json()["replayed"], 1);
         let messages = receiver.receives(before + 1).await;

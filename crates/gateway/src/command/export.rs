@@ -8,7 +8,7 @@ use calldata_core::arrivals::WaitLimits;
 use calldata_core::audit::Action;
 use calldata_core::catalog::{Filter, Place};
 use calldata_core::{Access, Sessions, Tenant};
-use calldata_interchange::{csv, vcon, write_session};
+use calldata_interchange::Format;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{clock, find_tenant, note_of_operator, open, store_failed};
@@ -48,26 +48,18 @@ async fn write_all(sessions: &Sessions, tenant: Tenant, filter: &Filter, export:
     let unwritable = |error: io::Error| Failure::because("the sessions cannot be written", &error);
     let access = Access::of_operator(tenant);
     let bar = progress(sessions.count(&access, filter).await.map_err(unreadable)?, export.out.is_some());
+    let format = match export.format {
+        ExportFormat::Sessions => Format::Sessions,
+        ExportFormat::Csv => Format::Csv(export.time_zone.clone()),
+        ExportFormat::Vcon => Format::Vcon,
+    };
     let mut out = BufWriter::with_capacity(GATHERED, out);
     let mut piece = Vec::new();
-    if export.format == ExportFormat::Csv {
-        csv::write_header(&mut piece);
-    }
+    format.begin(&mut piece);
     let (mut after, mut exported): (Option<Place>, u64) = (None, 0);
     loop {
         let page = sessions.read_on(&access, filter, after.as_ref()).await.map_err(unreadable)?;
-        for session in &page.items {
-            let mut text = String::new();
-            match export.format {
-                ExportFormat::Csv => csv::write_row(session, &export.time_zone, &mut piece),
-                ExportFormat::Sessions => write_session(session, &mut text),
-                ExportFormat::Vcon => vcon::write(session, &access.tenant.name, &mut text),
-            }
-            if export.format != ExportFormat::Csv {
-                text.push('\n');
-                piece.extend_from_slice(text.as_bytes());
-            }
-        }
+        format.write(&page.items, &access.tenant, &mut piece);
         out.write_all(&piece).map_err(unwritable)?;
         piece.clear();
         exported += page.items.len() as u64;

@@ -30,15 +30,26 @@ pub(super) async fn run(settings: &Settings, import: Import) -> Result<(), Failu
     let tenant = find_tenant(&database, &import.client_id).await?;
     let database = Arc::new(database);
     let sessions = Sessions::new(database.clone(), clock(), WaitLimits::default());
+    // Before, so that it is known of an import that is killed, too.
+    note_of_operator(&database, tenant.clone(), Action::Wrote, 0)
+        .await
+        .map_err(|error| store_failed("it cannot be noted who imports, so nothing is", &error))?;
     let mut count = Count::default();
-    for path in &import.files {
-        load(&sessions, &tenant, import.format, path, &mut count).await?;
-    }
+    let loaded = load_all(&sessions, &tenant, &import, &mut count).await;
     let noted = note_of_operator(&database, tenant, Action::Wrote, count.created + count.updated).await;
-    noted.map_err(|error| store_failed("the sessions are loaded, but it could not be noted who did it", &error))?;
+    loaded?;
+    noted.map_err(|error| store_failed("the sessions are loaded, but it could not be noted how many", &error))?;
     output::line(&format!("created {}, updated {}, rejected {}", count.created, count.updated, count.rejected))?;
     if count.rejected > 0 {
         return Err(Failure::new(format!("{} could not be loaded, as said above; the rest is loaded", count.rejected)));
+    }
+    Ok(())
+}
+
+/// Loads one file after the other, and counts what became of it even where it stops half way.
+async fn load_all(sessions: &Arc<Sessions>, tenant: &Tenant, import: &Import, count: &mut Count) -> Result<(), Failure> {
+    for path in &import.files {
+        load(sessions, tenant, import.format, path, count).await?;
     }
     Ok(())
 }

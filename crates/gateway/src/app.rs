@@ -62,7 +62,7 @@ impl App {
         let store = Arc::new(database.clone());
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
-        let pseudonyms = Pseudonyms::new(secrets.all());
+        let pseudonyms = Pseudonyms::new(&secrets.all());
         let audit = Audit::new(store.clone(), Arc::clone(&clock), pseudonyms.clone());
         let eraser = Eraser::new(store.clone(), Arc::clone(&clock), pseudonyms, Arc::clone(&audit));
         let allowed = networks.clone();

@@ -136,7 +136,7 @@ async fn find_tenant(database: &Database, client_id: &str) -> Result<Tenant, Fai
 /// Notes what the operator did with the sessions of a tenant as a whole.
 async fn note_of_operator(database: &Arc<Database>, tenant: Tenant, action: Action, sessions: u64) -> Result<(), StoreError> {
     // No caller is named, and so no name is needed for one.
-    let audit = Audit::new(Arc::clone(database) as _, clock(), Pseudonyms::new(Vec::new()));
+    let audit = Audit::new(Arc::clone(database) as _, clock(), Pseudonyms::new(&[]));
     audit.write_down(&Access::of_operator(tenant), action, None, sessions).await
 }
 

@@ -5,9 +5,13 @@ use calldata_core::audit::{Action, Entry, EntryFilter, EntryPlace};
 use calldata_core::port::AuditStore;
 use calldata_core::{KeyId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect, Statement, Value,
+};
+use serde_json::json;
 
 use crate::Database;
+use crate::engine::Engine;
 use crate::entity::audit::{Column, Entity, Model};
 use crate::error::{Unreadable, of_statement};
 use crate::transact::Work;
@@ -15,19 +19,21 @@ use crate::transact::Work;
 /// Entries that are dropped in one transaction.
 const DROP_ROWS: u64 = 2_000;
 
+const APPEND: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) \
+    SELECT tenant_id, at, id, key_id, action, caller, sessions FROM json_to_recordset($1::json) \
+        AS entry (tenant_id bigint, at bigint, id bigint, key_id text, action int, caller text, sessions bigint)";
+
 #[async_trait]
 impl AuditStore for Database {
     async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let append: Work<Vec<Entry>, ()> = |transaction, entries| {
-            Box::pin(async move {
-                let rows = entries.iter().cloned().map(|entry| of_entry(entry).into_active_model());
-                Entity::insert_many(rows).exec_without_returning(transaction).await.map_err(of_statement).map(drop)
-            })
-        };
-        if entries.is_empty() {
+        let rows: Vec<_> = entries.into_iter().map(Model::from).collect();
+        if rows.is_empty() {
             return Ok(());
         }
-        self.writer().transact(&entries, append).await
+        match self.hot() {
+            Engine::File(file) => file.notes.write(rows).await,
+            Engine::Server(_) => self.writer().transact(&rows, |transaction, rows| Box::pin(append(transaction, rows))).await,
+        }
     }
 
     async fn audit(&self, tenant: TenantId, filter: &EntryFilter, after: Option<EntryPlace>, limit: u64) -> Result<Vec<Entry>, StoreError> {
@@ -89,17 +95,31 @@ fn number_of(action: Action) -> i32 {
     }
 }
 
-fn of_entry(entry: Entry) -> Model {
-    let Entry { id, at, tenant, key, action, caller, sessions } = entry;
-    Model {
-        tenant_id: tenant.number(),
-        at: at.epoch_ms(),
-        id,
-        key_id: key.into_string(),
-        action: number_of(action),
-        caller,
-        sessions: i64::try_from(sessions).unwrap_or(i64::MAX),
+impl From<Entry> for Model {
+    fn from(entry: Entry) -> Self {
+        let Entry { id, at, tenant, key, action, caller, sessions } = entry;
+        Self {
+            tenant_id: tenant.number(),
+            at: at.epoch_ms(),
+            id,
+            key_id: key.into_string(),
+            action: number_of(action),
+            caller,
+            sessions: i64::try_from(sessions).unwrap_or(i64::MAX),
+        }
     }
+}
+
+/// On a server, in one statement whose text is the same for any number of rows, so that it is planned once.
+async fn append(transaction: &DatabaseTransaction, rows: &[Model]) -> Result<(), StoreError> {
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|Model { tenant_id, at, id, key_id, action, caller, sessions }| {
+            json!({ "tenant_id": tenant_id, "at": at, "id": id, "key_id": key_id, "action": action, "caller": caller, "sessions": sessions })
+        })
+        .collect();
+    let rows = Statement::from_sql_and_values(transaction.get_database_backend(), APPEND, [Value::from(json!(rows).to_string())]);
+    transaction.execute_raw(rows).await.map_err(of_statement).map(drop)
 }
 
 fn to_entry(row: Model) -> Result<Entry, StoreError> {

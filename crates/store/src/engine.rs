@@ -16,6 +16,7 @@ use crate::postgres::SharedReads;
 use crate::read_turns::ReadTurns;
 use crate::sqlite::history::Histories;
 use crate::sqlite::lookups::Lookups;
+use crate::sqlite::notes::Notes;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::writer::FileWriter;
 use crate::transact::RecognisedBy;
@@ -53,6 +54,7 @@ pub(crate) struct InFile {
     pub(crate) memory: Arc<Memory>,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) histories: Arc<Histories>,
+    pub(crate) notes: Arc<Notes>,
     /// Told when the log is to be written back.
     pub(crate) log_is_long: Arc<Notify>,
     _upkeep: Arc<[Task; 2]>,
@@ -79,13 +81,14 @@ impl InFile {
         recognised_by: &RecognisedBy,
     ) -> io::Result<(Self, GroupCommit)> {
         let (pen, memory, log_is_long) = (Pen::default(), Arc::new(Memory::of(file)), Arc::new(Notify::new()));
+        let notes = Arc::<Notes>::default();
         let upkeep = [
             Task(tokio::spawn(write_back(keeper.connection.clone(), Arc::clone(&log_is_long), sync_failed.clone()))),
             Task(tokio::spawn(drop_old(Arc::clone(&memory)))),
         ];
         let group_commit = {
             let (file, pen, sync_failed, memory) = (file.to_owned(), Arc::clone(&pen), sync_failed.clone(), Arc::clone(&memory));
-            let (log_is_long, recognised_by) = (Arc::clone(&log_is_long), Arc::clone(recognised_by));
+            let (log_is_long, recognised_by, notes) = (Arc::clone(&log_is_long), Arc::clone(recognised_by), Arc::clone(&notes));
             GroupCommit::to_file(move || FileWriter {
                 file: file.clone(),
                 pen: Arc::clone(&pen),
@@ -93,13 +96,14 @@ impl InFile {
                 memory: Arc::clone(&memory),
                 log_is_long: Arc::clone(&log_is_long),
                 recognised_by: Arc::clone(&recognised_by),
+                notes: Arc::clone(&notes),
                 connection: None,
             })?
         };
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
         let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory), Arc::clone(&pen));
         let (lookups, histories) = (Arc::new(lookups), Arc::new(histories));
-        Ok((Self { file: file.to_owned(), pen, memory, lookups, histories, log_is_long, _upkeep: Arc::new(upkeep) }, group_commit))
+        Ok((Self { file: file.to_owned(), pen, memory, lookups, histories, notes, log_is_long, _upkeep: Arc::new(upkeep) }, group_commit))
     }
 }
 

@@ -67,6 +67,9 @@ trait Commit: Send {
 
     /// Lets a moment pass in which more rows arrive.
     fn gather(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Completes when there is something to commit besides rows.
+    fn wait_for_more(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 impl Commit for Writer {
@@ -75,6 +78,10 @@ impl Commit for Writer {
         for _ in 0..GATHER_TURNS {
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn wait_for_more(&mut self) {
+        std::future::pending::<()>().await;
     }
 
     async fn commit(&mut self, rows: Vec<Row>) -> Results {
@@ -86,6 +93,11 @@ impl Commit for FileWriter {
     async fn gather(&mut self) {
         // On a thread of its own, which nobody else waits for.
         thread::sleep(GATHER);
+    }
+
+    fn wait_for_more(&mut self) -> impl Future<Output = ()> + Send {
+        let notes = Arc::clone(&self.notes);
+        async move { notes.wait().await }
     }
 
     async fn commit(&mut self, rows: Vec<Row>) -> Results {
@@ -161,7 +173,17 @@ fn note_depth(queue: &FairQueue<Job>) {
 
 async fn commit_all(queue: Arc<FairQueue<Job>>, mut writer: impl Commit) {
     let mut expected = 0;
-    while let Some(mut jobs) = queue.take(COMMIT).await {
+    loop {
+        let jobs = tokio::select! {
+            biased;
+            jobs = queue.take(COMMIT) => jobs,
+            () = writer.wait_for_more() => Some(Vec::new()),
+        };
+        let Some(mut jobs) = jobs else { return };
+        if jobs.is_empty() {
+            writer.commit(Vec::new()).await;
+            continue;
+        }
         let taken = rows_of(&jobs);
         if taken < expected / 2 {
             writer.gather().await;

@@ -5,6 +5,7 @@
 pub(crate) mod connection;
 pub(crate) mod history;
 pub(crate) mod lookups;
+pub(crate) mod notes;
 pub(crate) mod pool;
 pub(crate) mod readers;
 pub(crate) mod scrub;

@@ -3,8 +3,9 @@
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use calldata_core::port::{Write, Written};
-use calldata_core::{SessionStore, StoreError, Tenant};
+use calldata_core::audit::{Action, Entry, EntryFilter};
+use calldata_core::port::{AuditStore, Write, Written};
+use calldata_core::{KeyId, SessionStore, StoreError, Tenant};
 use calldata_store::Database;
 use calldata_testkit::builders::{a_clock, a_post, a_session, a_tenant, session_id, start};
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
@@ -42,6 +43,60 @@ fn writes_that_wait_together_are_all_answered_each_with_its_own_session() {
             assert_eq!(write.await.unwrap().unwrap(), Written::Created(session_id(&format!("s{number}"))));
         }
         assert_eq!(count(database, &tenant).await, 1_000);
+    });
+}
+
+fn a_note(tenant: &Tenant, id: i64) -> Entry {
+    let (key, caller) = (KeyId::new("k").unwrap(), Some("hmac:x".to_owned()));
+    Entry { id, at: start(), tenant: tenant.id, key, action: Action::Read, caller, sessions: 1 }
+}
+
+async fn noted(database: &Database, tenant: &Tenant) -> usize {
+    database.audit(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len()
+}
+
+#[test]
+fn who_did_what_is_written_whether_sessions_arrive_meanwhile_or_not() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let (tenant, stranger) = (created_tenant(database, "c").await, a_tenant("nobody"));
+        database.append_audit((0..100).map(|id| a_note(&tenant, id)).collect()).await.unwrap();
+        assert_eq!(noted(database, &tenant).await, 100, "while nothing else is written");
+        let held = test.hold_writes().await;
+        let writes: Vec<_> = (0..20).map(|number| begun(database, post(&tenant, &format!("s{number}")))).collect();
+        let bad = begun(database, post(&stranger, "bad"));
+        let noting = {
+            let (database, notes) = (database.clone(), (100..300).map(|id| a_note(&tenant, id)).collect());
+            tokio::spawn(async move { database.append_audit(notes).await })
+        };
+        tokio::task::yield_now().await;
+        held.let_go().await;
+        for write in writes {
+            write.await.unwrap().unwrap();
+        }
+        assert!(matches!(bad.await.unwrap(), Err(StoreError::NoSuchTenant)), "and nobody else has to suffer");
+        noting.await.unwrap().unwrap();
+        assert_eq!((count(database, &tenant).await, noted(database, &tenant).await), (20, 300));
+    });
+}
+
+#[test]
+fn a_note_that_cannot_be_written_takes_no_session_along() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        database.append_audit(vec![a_note(&tenant, 1)]).await.unwrap();
+        let held = test.hold_writes().await;
+        let write = begun(database, post(&tenant, "s"));
+        let again = {
+            let (database, note) = (database.clone(), a_note(&tenant, 1));
+            tokio::spawn(async move { database.append_audit(vec![note]).await })
+        };
+        tokio::task::yield_now().await;
+        held.let_go().await;
+        write.await.unwrap().unwrap();
+        again.await.unwrap().unwrap_err();
+        assert_eq!((count(database, &tenant).await, noted(database, &tenant).await), (1, 1));
     });
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure
         return Err(Failure::new("no caller is given; see --caller"));
     }
     let caller = CallerKey::of(&spelling, erase.country.unwrap_or(tenant.default_country));
-    let (database, pseudonyms) = (Arc::new(database), Pseudonyms::new(secrets.all()));
+    let (database, pseudonyms) = (Arc::new(database), Pseudonyms::new(&secrets.all()));
     let audit = Audit::new(database.clone(), clock(), pseudonyms.clone());
     let eraser = Eraser::new(database, clock(), pseudonyms, audit);
     let erased = eraser.erase_for_good(&Access::of_operator(tenant), caller).await;

@@ -11,8 +11,10 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tokio::sync::{Notify, watch};
 
 use super::connection::open;
+use super::notes::{Bundle, Notes};
 use crate::connection::SQLITE_BUSY_TIMEOUT;
 use crate::engine::Pen;
+use crate::entity::audit;
 use crate::entity::session::Model;
 use crate::error::{is_failed_sync, of_file_commit, of_file_statement};
 use crate::memory::{Change, Memory};
@@ -41,10 +43,12 @@ const REFRESH: &str = "UPDATE session SET received_last = max(received_last, ?3)
 const GIVE_UP: &str = "UPDATE session SET replay_digest = NULL WHERE tenant_id = ?1 AND replay_digest = ?2 AND received_first < ?3";
 const FIRST_RECEIPT: &str = "SELECT received_first FROM session WHERE tenant_id = ?1 AND id = ?2";
 const LAST_RECEIPT: &str = "SELECT at FROM last_receipt";
-const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1), commit_no = commit_no + 1 RETURNING commit_no";
-const ANY_ERASED: &str = "SELECT 1 FROM tombstone";
+// Without RETURNING, for which the engine makes a table for the time of the statement: that cost more than a row.
+const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1), commit_no = commit_no + 1";
+const COMMIT_NO: &str = "SELECT commit_no, EXISTS (SELECT 1 FROM tombstone) FROM last_receipt";
 const IS_ERASED: &str = "SELECT 1 FROM tombstone WHERE tenant_id = ?1 AND seal = ?2 AND until >= ?3";
 const TELL: &str = "INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const NOTE: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const REPLACE: &str = concat!(
     insert_row!(),
     "ON CONFLICT (tenant_id, id) DO UPDATE SET call_id = excluded.call_id, caller = excluded.caller, caller_key = excluded.caller_key,
@@ -55,7 +59,10 @@ const REPLACE: &str = concat!(
     details = excluded.details"
 );
 
-/// The one who writes sessions.
+/// Notes that are written in a commit of their own, where no sessions arrive.
+const NOTES_ALONE: usize = 64;
+
+/// The one who writes sessions, and notes along with them.
 pub(crate) struct FileWriter {
     pub(crate) file: PathBuf,
     pub(crate) pen: Pen,
@@ -64,6 +71,7 @@ pub(crate) struct FileWriter {
     /// Told when the log is to be written back.
     pub(crate) log_is_long: Arc<Notify>,
     pub(crate) recognised_by: RecognisedBy,
+    pub(crate) notes: Arc<Notes>,
     /// None after a failure: what the engine did with its transaction then need not be known.
     pub(crate) connection: Option<Connection>,
 }
@@ -75,25 +83,40 @@ impl FileWriter {
         self
     }
 
-    /// Stores rows in one transaction; the results are in their order, and a row that fails by itself fails alone. Blocks the thread.
+    /// Stores rows in one transaction; the results are in their order, and a row that fails by itself fails alone. Along with them go notes
+    /// that wait, no more than there are rows, or than a few. Blocks the thread.
     pub(crate) async fn write(&mut self, rows: Vec<Row>) -> Vec<Result<Written, StoreError>> {
         let _pen = Arc::clone(&self.pen).lock_owned().await;
-        if *self.sync_failed.borrow() {
-            return rows.iter().map(|_| Err(StoreError::Busy("the disk failed, the process ends".into()))).collect();
-        }
-        match self.transact(&rows) {
-            Ok(results) => results,
+        let bundles = self.notes.take(if rows.is_empty() { NOTES_ALONE } else { rows.len() });
+        let outcome = if *self.sync_failed.borrow() {
+            Err(StoreError::Busy("the disk failed, the process ends".into()))
+        } else {
+            self.transact(&rows, &bundles).inspect_err(|error| self.failed(error))
+        };
+        match outcome {
+            Ok((results, noted)) => {
+                for (bundle, noted) in bundles.into_iter().zip(noted) {
+                    bundle.done(noted);
+                }
+                results
+            }
             Err(error) => {
-                self.connection = None;
-                // Without a connection, nothing keeps the file from being another one.
-                self.memory.forget();
-                if is_failed_sync(&error) {
-                    self.sync_failed.send_replace(true);
-                } else if matches!(error, StoreError::NoRoom(_)) {
-                    self.empty_log();
+                for bundle in bundles {
+                    bundle.done(Err(shared(&error)));
                 }
                 rows.iter().map(|_| Err(shared(&error))).collect()
             }
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        self.connection = None;
+        // Without a connection, nothing keeps the file from being another one.
+        self.memory.forget();
+        if is_failed_sync(error) {
+            self.sync_failed.send_replace(true);
+        } else if matches!(error, StoreError::NoRoom(_)) {
+            self.empty_log();
         }
     }
 
@@ -115,20 +138,21 @@ impl FileWriter {
 
     /// # Errors
     /// When all of it failed; the connection is of no more use then.
-    fn transact(&mut self, rows: &[Row]) -> Result<Vec<Result<Written, StoreError>>, StoreError> {
+    fn transact(&mut self, rows: &[Row], bundles: &[Bundle]) -> Result<(Vec<Result<Written, StoreError>>, Noted), StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect().map_err(of_file_statement)?,
         };
         // At once: a transaction that takes the write lock later cannot wait for it.
-        connection.execute_batch("BEGIN IMMEDIATE").map_err(of_file_statement)?;
+        execute(&connection, "BEGIN IMMEDIATE").map_err(of_file_statement)?;
         // From here to the commit nobody else changes the file.
         let before = self.memory.mark();
         if !self.memory.is_as_of(before) {
             self.memory.begin(before, last_receipt(&connection));
         }
         let results = write_all(&connection, rows, self.recognised_by.get())?;
-        connection.execute_batch("COMMIT").map_err(of_file_commit)?;
+        let noted = bundles.iter().map(|bundle| note_all(&connection, &bundle.notes)).collect::<Result<_, _>>()?;
+        execute(&connection, "COMMIT").map_err(of_file_commit)?;
         self.memory.committed(before, rows.iter().zip(&results).filter_map(|(row, result)| change(row, result.as_ref().ok()?)));
         let results = results.into_iter().map(|result| result.map(Stored::into_written)).collect();
         let log = self.memory.log();
@@ -138,7 +162,7 @@ impl FileWriter {
             self.log_is_long.notify_one();
         }
         self.connection = Some(connection);
-        Ok(results)
+        Ok((results, noted))
     }
 
     /// Writes the rest of the log back, so that the next commit begins it anew. Nobody else writes meanwhile. What was committed stays so,
@@ -152,6 +176,35 @@ impl FileWriter {
             tracing::debug!(error = &error as &dyn std::error::Error, "the log could not be written back");
         }
     }
+}
+
+/// Carries a statement out that is prepared once a connection.
+fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}
+
+/// What became of each bundle of notes.
+type Noted = Vec<Result<(), StoreError>>;
+
+/// # Errors
+/// When all of the transaction failed, and not only a note.
+fn note_all(connection: &Connection, notes: &[audit::Model]) -> Result<Result<(), StoreError>, StoreError> {
+    let noted = || {
+        let mut statement = connection.prepare_cached(NOTE)?;
+        for audit::Model { tenant_id, at, id, key_id, action, caller, sessions } in notes {
+            statement.execute(params![tenant_id, at, id, key_id, action, caller, sessions])?;
+        }
+        Ok(())
+    };
+    match noted().map_err(of_file_statement) {
+        Err(error) if !fails_alone(connection, &error) => Err(error),
+        noted => Ok(noted),
+    }
+}
+
+/// Whether the engine took back what one statement did, and nothing else.
+fn fails_alone(connection: &Connection, error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_)) && !connection.is_autocommit()
 }
 
 /// When the newest row of all was last received; `None` where that cannot be known.
@@ -200,26 +253,25 @@ fn change<'r>(row: &'r Row, stored: &'r Stored) -> Option<Change<'r>> {
     }
 }
 
+/// Notes the newest receipt of a transaction; gives the transaction's number, and whether anything was erased of late.
+fn begun(connection: &Connection, last: i64) -> rusqlite::Result<(i64, bool)> {
+    connection.prepare_cached(RECEIVED)?.execute([last])?;
+    connection.prepare_cached(COMMIT_NO)?.query_row([], |found| Ok((found.get(0)?, found.get(1)?)))
+}
+
 fn write_all(
     connection: &Connection,
     rows: &[Row],
     pseudonyms: Option<&Pseudonyms>,
 ) -> Result<Vec<Result<Stored, StoreError>>, StoreError> {
-    let last = rows.iter().map(|row| row.model.received_last).max();
-    let commit_no: i64 = connection
-        .prepare_cached(RECEIVED)
-        .and_then(|mut received| received.query_row([last], |found| found.get(0)))
-        .map_err(of_file_statement)?;
-    let any_erased = connection.prepare_cached(ANY_ERASED).and_then(|mut any| any.exists([])).map_err(of_file_statement)?;
+    let Some(last) = rows.iter().map(|row| row.model.received_last).max() else { return Ok(Vec::new()) };
+    let (commit_no, any_erased) = begun(connection, last).map_err(of_file_statement)?;
     let pseudonyms = pseudonyms.filter(|_| any_erased);
     let mut statements = Statements::of(connection).map_err(of_file_statement)?;
     let mut results = Vec::with_capacity(rows.len());
     for (place, row) in (1_i64..).zip(rows) {
         results.push(match statements.write(row, pseudonyms).map_err(of_file_statement) {
-            // The engine took back what this statement did, and nothing else.
-            Err(error @ (StoreError::Failed(_) | StoreError::NoSuchTenant | StoreError::Taken(_))) if !connection.is_autocommit() => {
-                Err(error)
-            }
+            Err(error) if fails_alone(connection, &error) => Err(error),
             Err(error) => return Err(error),
             Ok(Outcome::Stored(stored)) => {
                 statements.tell(row, &stored, commit_no, place).map_err(of_file_statement)?;

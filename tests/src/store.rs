@@ -5,6 +5,7 @@ use calldata_core::{DirectoryStore, Scope, Session, SessionStore, Tenant};
 use calldata_store::Database;
 use calldata_testkit::builders::{a_tenant, call_id, caller_key};
 
+mod audit;
 mod callers;
 mod directory;
 mod expiry;

@@ -3,9 +3,11 @@
 //! What is read and written is noted within a second of it, so that nobody waits for that; what is exported and erased, before it is
 //! answered.
 
-use std::collections::HashMap;
+use std::hash::RandomState;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use hashbrown::{Equivalent, HashMap};
 
 use crate::access::Access;
 use crate::clock::Clock;
@@ -17,10 +19,8 @@ use crate::{CallerKey, KeyId, TenantId, Timestamp};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many are written down each time with their callers; a flood is counted beyond that, and not told apart.
 const MAX_APART: usize = 5_000;
-/// How many wait to be written down.
-const MAX_WAITING: usize = 100_000;
-/// How many share a transaction.
-const TOGETHER: usize = 500;
+/// How many are handed to the store at a time.
+const TOGETHER: usize = 250;
 
 /// What somebody did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,12 +98,37 @@ pub struct EntryPlace {
     pub id: i64,
 }
 
-/// What was noted and is not written down yet.
+/// What is told apart: what one key did with one caller's sessions.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Deed {
+    tenant: TenantId,
+    key: KeyId,
+    action: Action,
+    caller: CallerKey,
+}
+
+/// The same, of which there may be one already, so that nothing has to be copied to find out. Its hash has to be that of the other.
+#[derive(Hash)]
+struct Found<'f> {
+    tenant: TenantId,
+    key: &'f KeyId,
+    action: Action,
+    caller: &'f CallerKey,
+}
+
+impl Equivalent<Deed> for Found<'_> {
+    fn equivalent(&self, deed: &Deed) -> bool {
+        let Deed { tenant, key, action, caller } = deed;
+        self.tenant == *tenant && self.action == *action && self.key == key && self.caller == caller
+    }
+}
+
+/// What was noted and is not written down yet, and how many sessions it was.
 #[derive(Debug, Default)]
 struct Waiting {
-    apart: Vec<(TenantId, KeyId, Action, CallerKey)>,
+    apart: HashMap<Deed, u64, RandomState>,
     /// Beyond what is told apart.
-    counted: HashMap<(TenantId, KeyId, Action), u64>,
+    counted: HashMap<(TenantId, KeyId, Action), u64, RandomState>,
 }
 
 /// Notes who did what.
@@ -122,12 +147,14 @@ impl Audit {
 
     /// Notes that somebody did something with a session of that caller. Written down within a second.
     pub fn note(&self, access: &Access, action: Action, caller: &CallerKey) {
-        let (tenant, key) = (access.tenant.id, access.key.clone());
+        let found = Found { tenant: access.tenant.id, key: &access.key, action, caller };
         let mut waiting = self.lock();
-        if waiting.apart.len() < MAX_WAITING {
-            waiting.apart.push((tenant, key, action, caller.clone()));
+        if let Some(sessions) = waiting.apart.get_mut(&found) {
+            *sessions += 1;
+        } else if waiting.apart.len() < MAX_APART {
+            waiting.apart.insert(Deed { tenant: found.tenant, key: found.key.clone(), action, caller: caller.clone() }, 1);
         } else {
-            *waiting.counted.entry((tenant, key, action)).or_default() += 1;
+            *waiting.counted.entry((found.tenant, found.key.clone(), action)).or_default() += 1;
         }
     }
 
@@ -161,16 +188,18 @@ impl Audit {
 
     /// Writes down what waits. What could not be is tried again with the next.
     pub async fn flush(&self) {
-        let Waiting { apart, counted } = std::mem::take(&mut *self.lock());
-        if apart.is_empty() && counted.is_empty() {
-            return;
-        }
-        let entries = self.entries_of(apart, counted);
-        for some in entries.chunks(TOGETHER) {
-            if let Err(error) = self.store.append_audit(some.to_vec()).await {
-                let lost: u64 = some.iter().map(|entry| entry.sessions).sum();
-                metrics::counter!("calldata_audit_lost_total").increment(lost);
-                tracing::error!(lost, error = &error as &dyn std::error::Error, "who read and wrote could not be written down");
+        let waiting = std::mem::take(&mut *self.lock());
+        let mut entries = self.entries_of(waiting);
+        loop {
+            // A few at a time, also for the sake of whoever else has something to compute.
+            let some: Vec<_> = entries.by_ref().take(TOGETHER).collect();
+            let sessions: u64 = some.iter().map(|entry| entry.sessions).sum();
+            if some.is_empty() {
+                return;
+            }
+            if let Err(error) = self.store.append_audit(some).await {
+                metrics::counter!("calldata_audit_lost_total").increment(sessions);
+                tracing::error!(lost = sessions, error = &error as &dyn std::error::Error, "who read and wrote could not be written down");
             }
         }
     }
@@ -184,26 +213,13 @@ impl Audit {
     }
 
     /// What one key did with one caller's sessions in a second is one entry.
-    fn entries_of(
-        &self,
-        apart: Vec<(TenantId, KeyId, Action, CallerKey)>,
-        mut counted: HashMap<(TenantId, KeyId, Action), u64>,
-    ) -> Vec<Entry> {
-        let mut together: HashMap<_, u64> = HashMap::new();
-        for what in apart {
-            if together.len() < MAX_APART || together.contains_key(&what) {
-                *together.entry(what).or_default() += 1;
-            } else {
-                let (tenant, key, action, _) = what;
-                *counted.entry((tenant, key, action)).or_default() += 1;
-            }
-        }
-        let apart = together.into_iter().map(|((tenant, key, action, caller), sessions)| {
+    fn entries_of(&self, waiting: Waiting) -> impl Iterator<Item = Entry> {
+        let apart = waiting.apart.into_iter().map(|(Deed { tenant, key, action, caller }, sessions)| {
             let caller = self.pseudonyms.of_caller(tenant, &caller);
             self.entry(tenant, key, action, Some(caller), sessions)
         });
-        let counted = counted.into_iter().map(|((tenant, key, action), sessions)| self.entry(tenant, key, action, None, sessions));
-        apart.chain(counted).collect()
+        let counted = waiting.counted.into_iter().map(|((tenant, key, action), sessions)| self.entry(tenant, key, action, None, sessions));
+        apart.chain(counted)
     }
 
     fn entry(&self, tenant: TenantId, key: KeyId, action: Action, caller: Option<String>, sessions: u64) -> Entry {

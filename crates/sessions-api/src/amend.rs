@@ -17,6 +17,7 @@ use crate::get::session_id;
 use crate::id::Id;
 use crate::once::once;
 use crate::problem::{Code, Problem, ProblemDocument};
+use crate::refusals::ToWriters;
 use crate::resource::{self, Expected, answer, tag};
 use crate::shapes::{AdditionsResource, SessionResource};
 use crate::visit::{Visit, text};
@@ -36,17 +37,15 @@ const MAX_GROWTH: usize = 4;
     ),
     request_body(content = AdditionsResource, content_type = "application/json"),
     responses(
+        ToWriters,
         (status = 200, description = "Added.", body = SessionResource, content_type = "application/json",
             headers(("ETag" = String, description = "Changes with the session."))),
         (status = 204, description = "Added; the key may not read, and is not told what else there is."),
         (status = 400, description = "The turns cannot be read, or break a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such live session.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "Another request has this key.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, description = "The session has another tag.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "The body, or the session, would be too large.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -82,16 +81,14 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
     ),
     request_body(content = SessionResource, content_type = "application/json"),
     responses(
+        ToWriters,
         (status = 200, description = "Replaced.", body = SessionResource, content_type = "application/json",
             headers(("ETag" = String, description = "Changes with the session."))),
         (status = 204, description = "Replaced; the key may not read."),
         (status = 400, description = "The session cannot be read, or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such live session.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 412, description = "The session has another tag.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -12,6 +12,7 @@ use crate::Native;
 use crate::client::Need;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::query::Parameters;
+use crate::refusals::ToAdmins;
 use crate::resource::JSON;
 use crate::visit::Visit;
 
@@ -67,11 +68,9 @@ pub(crate) struct AuditPage {
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
     ),
     responses(
+        ToAdmins,
         (status = 200, description = "A page.", body = AuditPage, content_type = "application/json"),
         (status = 400, description = "A parameter is unknown or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -19,6 +19,7 @@ use crate::Native;
 use crate::client::Need;
 use crate::create::read_session;
 use crate::problem::{Code, Problem, ProblemDocument};
+use crate::refusals::ToWriters;
 use crate::visit::{Visit, text};
 
 const NDJSON: &str = "application/x-ndjson";
@@ -59,9 +60,8 @@ pub(crate) struct BatchResult {
         each time it is sent. A client that reads nothing before it has sent everything may send 100 000 lines at a time.",
     request_body(content = String, description = "Sessions, one JSON object a line.", content_type = "application/x-ndjson"),
     responses(
+        ToWriters,
         (status = 200, description = "A result a line (NDJSON).", body = BatchResult, content_type = "application/x-ndjson"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),

@@ -20,6 +20,7 @@ use crate::client::Need;
 use crate::id::Id;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::reading::Reading;
+use crate::refusals::ToAdmins;
 use crate::resource::JSON;
 use crate::shapes::SessionResource;
 use crate::visit::{Visit, text};
@@ -99,11 +100,9 @@ impl From<Receipt> for ReceiptResource {
     description = "Gives everything that is stored of a caller, whichever dialect brought it, as one document.",
     request_body(content = CallerRequest, content_type = "application/json"),
     responses(
+        ToAdmins,
         (status = 200, description = "What is known; nothing is no failure.", body = CallerExport, content_type = "application/json"),
         (status = 400, description = "The caller cannot be read.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -165,10 +164,9 @@ fn write_items(sessions: &[calldata_core::Session], is_first: &mut bool, out: &m
         stored as before.",
     request_body(content = CallerRequest, content_type = "application/json"),
     responses(
+        ToAdmins,
         (status = 200, description = "Erased; nothing to erase is no failure.", body = ReceiptResource, content_type = "application/json"),
         (status = 400, description = "The caller cannot be read.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", description = "Too many requests, too busy (asking again is safe), or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
@@ -190,11 +188,9 @@ async fn erase_now(native: &Native, mut visit: Visit) -> Result<Response, Proble
     description = "Gives the receipt once more, and says whether what was erased is gone from the files of the database by now.",
     params(("id" = String, Path, description = "The erasure.", example = "0192f4c4-2222-4abc-8def-000000000001")),
     responses(
+        ToAdmins,
         (status = 200, description = "The receipt.", body = ReceiptResource, content_type = "application/json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such erasure.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -11,6 +11,7 @@ use crate::Native;
 use crate::client::Need;
 use crate::once::once;
 use crate::problem::{Code, Problem, ProblemDocument};
+use crate::refusals::ToWriters;
 use crate::resource::{answer, tag};
 use crate::shapes::SessionResource;
 use crate::visit::{Visit, text};
@@ -25,15 +26,13 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
     params(("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A name for the request, 1 to 255 characters; the same one for every repetition.")),
     request_body(content = SessionResource, content_type = "application/json"),
     responses(
+        ToWriters,
         (status = 201, description = "Stored.", body = SessionResource, content_type = "application/json",
             headers(("Location" = String, description = "The path of the session."), ("ETag" = String, description = "Changes with the session."),
                 ("Idempotency-Replayed" = String, description = "`true` where the request was done before."))),
         (status = 400, description = "The session cannot be read, or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not store.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "There is a session with this id, or another request with this key.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -18,6 +18,7 @@ use crate::Native;
 use crate::client::Need;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::query::Parameters;
+use crate::refusals::ToReaders;
 use crate::shapes::SessionResource;
 use crate::visit::Visit;
 
@@ -64,11 +65,9 @@ pub(crate) struct EventData {
         ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot send a header."),
     ),
     responses(
+        ToReaders,
         (status = 200, description = "Events, without an end.", body = EventResource, content_type = "text/event-stream"),
         (status = 400, description = "There is no such event, or later ones have been dropped since: list the sessions, and begin anew.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

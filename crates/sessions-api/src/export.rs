@@ -18,6 +18,7 @@ use crate::client::Need;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::reading::Reading;
+use crate::refusals::ToReaders;
 use crate::visit::Visit;
 
 const PARAMETERS: [&str; 11] =
@@ -78,11 +79,9 @@ const fn disposition(format: &Format) -> &'static str {
         ("text" = Option<String>, Query, description = "With this in their `content`, in any letter case."),
     ),
     responses(
+        ToReaders,
         (status = 200, description = "The sessions.", content((String = "application/x-ndjson"), (String = "text/csv"))),
         (status = 400, description = "A parameter is unknown or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -12,6 +12,7 @@ use crate::client::Need;
 use crate::id::Id;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
+use crate::refusals::ToReaders;
 use crate::resource::{JSON, answer, is_known, set_tag, tag};
 use crate::shapes::SessionResource;
 use crate::visit::Visit;
@@ -28,11 +29,10 @@ const VCON: &str = "application/vcon+json";
         ("If-None-Match" = Option<String>, Header, nullable = false, description = "The tag of what is there already."),
     ),
     responses(
+        ToReaders,
         (status = 200, description = "The session.", content((SessionResource = "application/json"), (serde_json::Value = "application/vcon+json")),
             headers(("ETag" = String, description = "Changes with the session."))),
         (status = 304, description = "It is what is there already."),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such live session.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", description = "A bad request, too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),

@@ -24,6 +24,7 @@ mod once;
 mod problem;
 mod query;
 mod reading;
+mod refusals;
 mod resource;
 mod shapes;
 mod visit;

@@ -13,6 +13,7 @@ use crate::client::Need;
 use crate::cursor::List;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::query::Parameters;
+use crate::refusals::ToReaders;
 use crate::resource::JSON;
 use crate::shapes::{CallPage, SessionPage};
 use crate::visit::Visit;
@@ -41,11 +42,9 @@ const LIST: [&str; 12] =
         ("count" = Option<bool>, Query, description = "Whether to count all that match, too. Not together with `text`.", example = true),
     ),
     responses(
+        ToReaders,
         (status = 200, description = "A page.", body = SessionPage, content_type = "application/json"),
         (status = 400, description = "A parameter is unknown or breaks a rule, or the cursor is not one of this list.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -95,11 +94,9 @@ async fn sessions(native: &Native, visit: Visit) -> Result<Response, Problem> {
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
     ),
     responses(
+        ToReaders,
         (status = 200, description = "A page.", body = CallPage, content_type = "application/json"),
         (status = 400, description = "A parameter is unknown or breaks a rule, or the cursor is not one of this list.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key may not read.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

@@ -18,6 +18,7 @@ use crate::client::Need;
 use crate::id::Id;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::query::Parameters;
+use crate::refusals::ToAdmins;
 use crate::resource::JSON;
 use crate::visit::{Visit, text};
 
@@ -111,11 +112,10 @@ pub(crate) struct Replayed {
         it is sent again for a day, ever more rarely. What is about one session comes in order. The secret is told here and never again.",
     request_body(content = NewWebhook, content_type = "application/json"),
     responses(
+        ToAdmins,
         (status = 201, description = "Created.", body = WebhookResource, content_type = "application/json",
             headers(("Location" = String, description = "The path of the webhook."))),
         (status = 400, description = "Nothing can be sent there, or a member breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "There are 20 of them already.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = "default", description = "Too many requests, too busy, no room, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
@@ -146,10 +146,8 @@ async fn make(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     get, path = "/v1/webhooks", operation_id = "listWebhooks", tag = "webhooks", summary = "List webhooks",
     description = "Lists all webhooks of the tenant, oldest first, without their secrets.",
     responses(
+        ToAdmins,
         (status = 200, description = "All of them, oldest first.", body = WebhookList, content_type = "application/json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -167,11 +165,9 @@ pub(crate) async fn list(State(native): State<Native>, request: Request) -> Resp
     description = "Gives one webhook, without its secret.",
     params(("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef")),
     responses(
+        ToAdmins,
         (status = 200, description = "The webhook.", body = WebhookResource, content_type = "application/json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -189,11 +185,9 @@ pub(crate) async fn get(State(native): State<Native>, Id(id): Id, request: Reque
     description = "Nothing more is sent to it; what could not be delivered is dropped, too.",
     params(("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef")),
     responses(
+        ToAdmins,
         (status = 204, description = "Deleted."),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -217,11 +211,9 @@ const ENABLE: &str = ":enable";
     description = "For a day, messages are signed with the secret of before, too. The new one is told here and never again.",
     params(("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef")),
     responses(
+        ToAdmins,
         (status = 200, description = "The webhook, with its new secret.", body = WebhookResource, content_type = "application/json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -234,11 +226,9 @@ fn rotate_secret() {}
     description = "Lets it be sent to again after it was disabled; it goes on where it stopped.",
     params(("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef")),
     responses(
+        ToAdmins,
         (status = 200, description = "The webhook.", body = WebhookResource, content_type = "application/json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -274,12 +264,10 @@ pub(crate) async fn act(State(native): State<Native>, Id(what): Id, request: Req
         ("cursor" = Option<String>, Query, description = "Where to go on: the `next` of the page before."),
     ),
     responses(
+        ToAdmins,
         (status = 200, description = "A page, oldest first. Kept for 30 days.", body = DeadLetterPage, content_type = "application/json"),
         (status = 400, description = "A parameter is unknown or breaks a rule.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -310,12 +298,10 @@ pub(crate) async fn dead_letters(State(native): State<Native>, Id(id): Id, reque
         ("message" = Option<String>, Query, description = "This message only.", example = "wh_0123456789abcdef_17"),
     ),
     responses(
+        ToAdmins,
         (status = 200, description = "How many are delivered once more.", body = Replayed, content_type = "application/json"),
         (status = 400, description = "That is no message of this webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 401, description = "No live key.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = 403, description = "The key lacks the scope admin.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such webhook.", body = ProblemDocument, content_type = "application/problem+json"),
-        (status = "default", description = "Too many requests, too busy, or a failure.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]

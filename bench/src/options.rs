@@ -82,6 +82,8 @@ pub enum Set {
     RCold,
     /// Record queries
     Q,
+    /// All sessions in each form of an export
+    Export,
     /// Time to the first answer
     Startup,
     /// 70 % posts, 25 % fetches, 5 % queries

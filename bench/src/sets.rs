@@ -1,5 +1,6 @@
 //! What is raced against what.
 
+mod export;
 mod latency;
 mod purge;
 mod throughput;
@@ -21,6 +22,7 @@ pub fn run(harness: &mut Harness, set: Set) -> Result {
         Set::Memory => upkeep::memory(harness),
         Set::RCold => throughput::r_cold(harness),
         Set::Q => throughput::q(harness),
+        Set::Export => export::run(harness),
         Set::Startup => upkeep::startup(harness),
         Set::Mixed => throughput::mixed(harness),
         Set::Growth => throughput::growth(harness),

@@ -17,7 +17,7 @@ use calldata_testkit::builders::{a_clock, a_session, a_tenant, session_id, start
 use calldata_testkit::engine::on_every_engine;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 const SESSIONS: usize = 20;
@@ -106,7 +106,7 @@ async fn listening() -> (SocketAddr, mpsc::UnboundedReceiver<(usize, String)>) {
 fn an_instance(webhooks: Arc<dyn WebhookStore>, happened: &Arc<Happened>, clock: &Arc<ManualClock>) -> JoinHandle<()> {
     let ports = Ports { webhooks, outbox: happened.clone(), lookup: happened.clone(), clock: clock.clone() };
     let networks = AllowedNetworks::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    tokio::spawn(Deliverer::new(ports, Sender::new(networks)).keep(Arc::new(Notify::new())))
+    tokio::spawn(Deliverer::new(ports, Sender::new(networks)).keep(|| watch::Sender::new(()).subscribe()))
 }
 
 #[test]

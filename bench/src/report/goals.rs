@@ -79,6 +79,8 @@ pub fn all(results: &Results, engines: &[Engine]) -> Vec<Goal> {
         goal(format!("Q of many records over Q of 20, {name}"), format!("q-heavy-over-few/{gateway}"), least, 4.0, false, "×");
         goal(format!("Q of many records, page 1 000 over page 1, {name}"), format!("q-late-over-first/{gateway}"), 3.0, 1.2, false, "×");
         goal(format!("W p99 during a purge over before, {name}"), format!("purge-p99-ratio/{gateway}"), 5.0, 1.5, false, "×");
+        goal(format!("export, first byte, {name}"), format!("export-first-byte-ms/{gateway}"), 1_000.0, 100.0, false, " ms");
+        goal(format!("export, memory besides, {name}"), format!("export-memory-mb/{gateway}"), 50.0, 20.0, false, " MB");
         goal(format!("memory with recent sessions, {name}, at most"), format!("memory-mb/{gateway}"), 80.0, 40.0, false, " MB");
     }
     goals

@@ -32,7 +32,6 @@ pub fn text(results: &Results, goals: &[Goal], options: &Options, machine: &Mach
         };
         let _ = writeln!(text, "| {what} | {sign} {at_least}{unit} | {sign} {aim}{unit} | {measured} | {grade} |");
     }
-    text.push_str("| export of 10⁶ sessions | – | – | – | not there yet: the gateway has no export |\n");
     rates(&mut text, results);
     text.push_str("\n## Other figures\n\n| figure | median | least | most |\n| --- | --- | --- | --- |\n");
     for (name, values) in &results.figures {

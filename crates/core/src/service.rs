@@ -120,7 +120,7 @@ impl Sessions {
         results
     }
 
-    /// Changes whenever something was stored here.
+    /// Changes whenever something was stored here. Every write pays for whoever holds one: it is for as long as somebody waits.
     pub fn stored(&self) -> watch::Receiver<()> {
         self.stored.subscribe()
     }
@@ -140,7 +140,10 @@ impl Sessions {
 
     fn announce(&self, tenant: TenantId, call: &CallId, caller: &CallerKey) {
         self.arrivals.announce(tenant, call, caller);
-        self.stored.send_replace(());
+        // It takes a lock and wakes threads, which needs a reason: somebody who listens.
+        if self.stored.receiver_count() > 0 {
+            self.stored.send_replace(());
+        }
     }
 
     /// The newest session of that call and caller, when it was last received at most `max_age_s` whole seconds ago (PAR-G1, PAR-G2).

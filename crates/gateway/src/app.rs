@@ -17,7 +17,7 @@ use calldata_push::{Deliverer, Ports, Sender};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
 use sessions_api::Native;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tower::{Service, ServiceExt, service_fn};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -128,16 +128,9 @@ impl App {
                 }
             }
         };
-        let bell = Arc::new(Notify::new());
-        let mut stored = sessions.stored();
-        let ring = async {
-            while stored.changed().await.is_ok() {
-                bell.notify_one();
-            }
-        };
-        let deliver = Arc::clone(&self.deliverer).keep(Arc::clone(&bell));
+        let deliver = Arc::clone(&self.deliverer).keep(|| sessions.stored());
         let (watch, purge, erase) = (sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
-        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), ring, deliver);
+        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), deliver);
     }
 
     /// The service that answers requests; pages of these origins may use it.

@@ -9,7 +9,7 @@ use calldata_core::event::{Event, Position};
 use calldata_core::port::{Outbox, Standing, WebhookStore};
 use calldata_core::webhook::{Webhook, WebhookKey};
 use calldata_core::{Clock, Session, SessionId, StoreError, Tenant, TenantId, Timestamp};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -100,14 +100,16 @@ impl Deliverer {
         })
     }
 
-    /// Delivers until the task is dropped. It looks for something to do every second, and whenever the bell is rung.
-    pub async fn keep(self: Arc<Self>, bell: Arc<Notify>) {
+    /// Delivers until the task is dropped. It looks for something to do every second, and where there is a webhook, whenever something was
+    /// stored: `listen` gives what changes then.
+    pub async fn keep(self: Arc<Self>, listen: impl Fn() -> watch::Receiver<()>) {
         for outcome in OUTCOMES {
             // What never happened is 0, so that the first time is seen.
             metrics::counter!("calldata_webhook_deliveries_total", "outcome" => outcome).increment(0);
         }
         let mut turns = JoinSet::new();
         let (mut counted, mut dropped) = (None, None);
+        let mut heard = None;
         loop {
             let found = self.look(&mut turns).await.unwrap_or_else(|error| {
                 tracing::warn!(error = &error as &dyn std::error::Error, "it could not be looked for what webhooks are to be told");
@@ -125,11 +127,15 @@ impl Deliverer {
                 self.drop_dead_letters().await;
             }
             match found {
-                // Where nobody wants to be told, nobody listens: writing rings the bell all the time.
-                Found::Nobody => tokio::time::sleep(LOOK_INTERVAL).await,
+                // Where nobody wants to be told, nobody listens: it would wake a thread for every post.
+                Found::Nobody => {
+                    heard = None;
+                    tokio::time::sleep(LOOK_INTERVAL).await;
+                }
                 Found::Somebody => {
+                    let heard = heard.get_or_insert_with(&listen);
                     tokio::select! {
-                        () = bell.notified() => {}
+                        Ok(()) = heard.changed() => {}
                         () = tokio::time::sleep(LOOK_INTERVAL) => {}
                     }
                     tokio::time::sleep(GATHER).await;

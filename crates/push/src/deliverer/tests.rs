@@ -450,14 +450,17 @@ async fn dead_letters_are_kept_for_30_days() {
 }
 
 #[tokio::test]
-async fn a_ring_of_the_bell_is_heard() {
+async fn what_is_stored_is_heard_of() {
     let (mut receiver, _) = settable().await;
     let rig = Rig::telling(&receiver.url()).await;
-    let bell = Arc::new(Notify::new());
-    let keeping = tokio::spawn(Arc::clone(&rig.deliverer).keep(Arc::clone(&bell)));
+    let stored = watch::Sender::new(());
+    let keeping = tokio::spawn(Arc::clone(&rig.deliverer).keep({
+        let stored = stored.clone();
+        move || stored.subscribe()
+    }));
     for session in ["s1", "s2", "s3"] {
         rig.happens(EventKind::Created, session);
-        bell.notify_one();
+        stored.send_replace(());
         assert_eq!(receiver.next().await.session(), session);
     }
     keeping.abort();

@@ -60,7 +60,7 @@ const REPLACE: &str = concat!(
 );
 
 /// Notes that are written in a commit of their own, where no sessions arrive.
-const NOTES_ALONE: usize = 64;
+const NOTES_ALONE: usize = 256;
 
 /// The one who writes sessions, and notes along with them.
 pub(crate) struct FileWriter {

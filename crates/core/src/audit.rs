@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::clock::Clock;
 use crate::port::{AuditStore, StoreError};
 use crate::pseudonym::Pseudonyms;
+use crate::uncancelled::uncancelled;
 use crate::{CallerKey, KeyId, TenantId, Timestamp};
 
 /// How often it is written down.
@@ -137,12 +138,14 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     pseudonyms: Pseudonyms,
     waiting: Mutex<Waiting>,
+    /// Held by whoever writes down what waited.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Audit {
     /// Keeps it in `store`, by `clock`, with callers named by `pseudonyms`.
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms) -> Arc<Self> {
-        Arc::new(Self { store, clock, pseudonyms, waiting: Mutex::default() })
+        Arc::new(Self { store, clock, pseudonyms, waiting: Mutex::default(), writing: tokio::sync::Mutex::default() })
     }
 
     /// Notes that somebody did something with a session of that caller. Written down within a second.
@@ -186,8 +189,14 @@ impl Audit {
         self.store.audit(tenant, filter, after, limit).await
     }
 
-    /// Writes down what waits. What could not be is tried again with the next.
-    pub async fn flush(&self) {
+    /// Writes down what waits, after what is being written down. What could not be is lost, and counted. Nobody who stops waiting cancels it.
+    pub async fn flush(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        uncancelled(async move { this.write_all().await }).await;
+    }
+
+    async fn write_all(&self) {
+        let _writing = self.writing.lock().await;
         let waiting = std::mem::take(&mut *self.lock());
         let mut entries = self.entries_of(waiting);
         loop {
@@ -205,7 +214,7 @@ impl Audit {
     }
 
     /// Writes down what waits, again and again, until the task is dropped.
-    pub async fn keep(&self) {
+    pub async fn keep(self: &Arc<Self>) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             self.flush().await;

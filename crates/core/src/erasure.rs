@@ -92,7 +92,8 @@ impl Eraser {
 
     async fn erase_now(&self, access: &Access, caller: CallerKey) -> Result<(Erasure, Receipt), StoreError> {
         let erasure = self.begin(access.tenant.id, caller.clone()).await?;
-        self.make_invisible(&erasure).await?;
+        // All that is there, whenever it says that it was received: another instance's clock may be ahead, or this one was set back.
+        self.make_invisible(&erasure, None).await?;
         let receipt = self.receipt_of(&erasure).await?;
         self.audit.write_down(access, Action::Erased, Some(&caller), receipt.sessions).await?;
         Ok((erasure, receipt))
@@ -119,15 +120,16 @@ impl Eraser {
         Ok(erasure)
     }
 
-    async fn make_invisible(&self, erasure: &Erasure) -> Result<(), StoreError> {
-        while self.store.erase_some(erasure, self.clock.now()).await? > 0 {}
+    async fn make_invisible(&self, erasure: &Erasure, received_until: Option<Timestamp>) -> Result<(), StoreError> {
+        while self.store.erase_some(erasure, received_until, self.clock.now()).await? > 0 {}
         self.store.note_invisible(erasure, self.clock.now()).await
     }
 
     /// Erases what came late, what was told, whose it was, and the bytes of all of it; false where it has to be tried again.
     async fn finish(&self, erasure: &Erasure) -> Result<bool, StoreError> {
         if erasure.caller.is_some() {
-            self.make_invisible(erasure).await?;
+            // What was received since is what the caller did afterwards.
+            self.make_invisible(erasure, Some(erasure.requested_at)).await?;
             self.store.erase_events(erasure).await?;
             self.store.forget_caller(erasure).await?;
         }

@@ -120,6 +120,15 @@ impl Sessions {
         results
     }
 
+    /// A moment until which all was received that a tenant has: now, or later where a clock is or was ahead.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn as_of(&self, tenant: TenantId) -> Result<Timestamp, StoreError> {
+        let newest = self.store.last_arrival(tenant).await?;
+        Ok(newest.map_or(self.now(), |newest| newest.max(self.now())))
+    }
+
     /// Changes whenever something was stored here. Every write pays for whoever holds one: it is for as long as somebody waits.
     pub fn stored(&self) -> watch::Receiver<()> {
         self.stored.subscribe()

@@ -30,9 +30,9 @@ use crate::cli::{Cli, Command};
 use crate::settings::Settings;
 use crate::{Failure, log, panics, traces};
 
-/// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key;
-/// nothing here may, however much is asked for.
-const INDISCREET: [&str; 2] = ["rlibphonenumber=off", "h2=off"];
+/// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key, the
+/// one for traces what a collector answers, and the one for databases a password; nothing here may, however much is asked for.
+const INDISCREET: [&str; 4] = ["rlibphonenumber=off", "h2=off", "opentelemetry-otlp=off", "sea_orm::driver=off"];
 
 /// Runs a command.
 ///

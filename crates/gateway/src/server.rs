@@ -122,7 +122,7 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
     };
     let last_writes = out_of_time.saturating_duration_since(Instant::now()) + LAST_WRITES;
     if timeout(last_writes, app.write_last()).await.is_err() {
-        tracing::warn!("who used which key could not all be written down in time");
+        tracing::warn!("who did what and who used which key could not all be written down in time");
     }
     Ok(())
 }

@@ -114,7 +114,11 @@ async fn read(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     let body = visit.read_body(native).await?;
     let caller = caller_of(text(&body)?, &visit.access.tenant)?;
     let now = native.shared.sessions.now();
-    let filter = Filter { caller: Some(caller.clone()), received_until: Some(now), ..Filter::default() };
+    let filter = Filter {
+        caller: Some(caller.clone()),
+        received_until: Some(native.shared.sessions.as_of(visit.access.tenant.id).await?),
+        ..Filter::default()
+    };
     let mut head = String::from(r#"{"caller":"#);
     push_string(&mut head, caller.as_str());
     for part in [r#","exportedAt":""#, &now.to_string(), r#"","sessions":["#] {
@@ -223,7 +227,7 @@ fn caller_of(body: &str, tenant: &Tenant) -> Result<CallerKey, Problem> {
         match name.as_str() {
             // Nobody could tell which one is meant.
             "caller" if caller.is_some() => return Err(Problem::invalid("caller", "is given twice")),
-            "caller" => caller = value.as_string().filter(|caller| !caller.trim().is_empty()),
+            "caller" => caller = value.as_string().filter(|caller| !caller.is_empty()),
             "countryCode" => {
                 let code = value.as_scalar_text().and_then(|code| Country::parse(&code).ok());
                 country = code.ok_or_else(|| {

@@ -92,7 +92,9 @@ pub(crate) async fn export(State(native): State<Native>, request: Request) -> Re
 async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let parameters = Parameters::read(visit.parts.uri.query(), &PARAMETERS)?;
     let format = format_of(&parameters, &visit.parts.headers)?;
-    let filter = Filter { received_until: Some(native.shared.sessions.now()), ..parameters.filter(visit.access.tenant.default_country)? };
+    let tenant = &visit.access.tenant;
+    let as_of = native.shared.sessions.as_of(tenant.id).await?;
+    let filter = Filter { received_until: Some(as_of), ..parameters.filter(tenant.default_country)? };
     let (content_type, disposition) = (content_type(&format), disposition(&format));
     native.audit.write_down(&visit.access, Action::Exported, filter.caller.as_ref(), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);

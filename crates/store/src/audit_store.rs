@@ -19,9 +19,11 @@ use crate::transact::Work;
 /// Entries that are dropped in one transaction.
 const DROP_ROWS: u64 = 2_000;
 
+/// Nothing is noted of a tenant that was deleted meanwhile.
 const APPEND: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) \
     SELECT tenant_id, at, id, key_id, action, caller, sessions FROM json_to_recordset($1::json) \
-        AS entry (tenant_id bigint, at bigint, id bigint, key_id text, action int, caller text, sessions bigint)";
+        AS entry (tenant_id bigint, at bigint, id bigint, key_id text, action int, caller text, sessions bigint) \
+    WHERE EXISTS (SELECT FROM tenant WHERE tenant.id = entry.tenant_id)";
 
 #[async_trait]
 impl AuditStore for Database {

@@ -114,7 +114,11 @@ impl DirectoryStore for Database {
             self.delete_webhooks_of(gone).await?;
             self.delete_records_of(gone).await?;
             match writer.transact(&number, delete).await {
-                Ok(()) => return Ok(sessions),
+                Ok(()) => {
+                    // What was noted of its last requests after the records went.
+                    self.delete_records_of(gone).await?;
+                    return Ok(sessions);
+                }
                 // A session or key slipped in meanwhile; it still refers to the tenant.
                 Err(StoreError::NoSuchTenant) => {}
                 Err(error) => return Err(error),

@@ -8,8 +8,8 @@ use calldata_core::port::{Erasures, WebhookStore as _};
 use calldata_core::{CallerKey, Erasure, EventKind, Pseudonyms, Receipt, SessionId, StoreError, TenantId, Timestamp, purge, replay};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select,
-    Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
+    Select, Statement, Value,
 };
 
 use crate::Database;
@@ -72,10 +72,12 @@ impl Erasures for Database {
         self.writer().transact(&of_erasure(erasure), begin).await
     }
 
-    async fn erase_some(&self, erasure: &Erasure, now: Timestamp) -> Result<u64, StoreError> {
-        let erase: Work<(Erasure, Timestamp, Option<Pseudonyms>), u64> =
-            |transaction, (erasure, now, pseudonyms)| Box::pin(erase_in(transaction, erasure, *now, pseudonyms.as_ref()));
-        let given = (erasure.clone(), now, self.recognised_by().get().cloned());
+    async fn erase_some(&self, erasure: &Erasure, received_until: Option<Timestamp>, now: Timestamp) -> Result<u64, StoreError> {
+        type Given = (Erasure, Option<Timestamp>, Timestamp, Option<Pseudonyms>);
+        let erase: Work<Given, u64> = |transaction, (erasure, received_until, now, pseudonyms)| {
+            Box::pin(erase_in(transaction, erasure, *received_until, *now, pseudonyms.as_ref()))
+        };
+        let given = (erasure.clone(), received_until, now, self.recognised_by().get().cloned());
         let changes = |erased: &u64| (*erased > 0).then_some(Change::Anything);
         let (erased, _) = self.writer().transact_on_sessions(&given, erase, changes).await?;
         if erased > 0 {
@@ -166,13 +168,14 @@ type ToErase = (String, Option<Vec<u8>>, i64);
 async fn erase_in(
     transaction: &DatabaseTransaction,
     erasure: &Erasure,
+    received_until: Option<Timestamp>,
     now: Timestamp,
     pseudonyms: Option<&Pseudonyms>,
 ) -> Result<u64, StoreError> {
     use session::Column;
     let tenant = erasure.tenant;
     let Some(caller) = &erasure.caller else { return Ok(0) };
-    let sessions = of_caller(tenant, caller, erasure.requested_at);
+    let sessions = of_caller(tenant, caller, received_until);
     let sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
     if sessions.is_empty() {
         return Ok(0);
@@ -216,16 +219,17 @@ async fn erase_in(
     Ok(erased)
 }
 
-/// Some of a caller's sessions that were received until then.
-fn of_caller(tenant: TenantId, caller: &CallerKey, until: Timestamp) -> Select<session::Entity> {
+/// Some of a caller's sessions, of all or of those that were received until then.
+fn of_caller(tenant: TenantId, caller: &CallerKey, received_until: Option<Timestamp>) -> Select<session::Entity> {
     use session::Column;
+    // A sum, for the engine would pass over all that the tenant has received until then.
+    let received = received_until.map(|until| Expr::col(Column::ReceivedFirst).add(0).lte(until.epoch_ms()));
     session::Entity::find()
         .select_only()
         .columns([Column::Id, Column::ReplayDigest, Column::ReceivedFirst])
         .filter(Column::TenantId.eq(tenant.number()))
         .filter(Column::CallerKey.eq(caller.as_str()))
-        // A sum, for the engine would pass over all that the tenant has received until then.
-        .filter(Expr::col(Column::ReceivedFirst).add(0).lte(until.epoch_ms()))
+        .filter(Condition::all().add_option(received))
         .limit(TOGETHER)
 }
 
@@ -381,7 +385,7 @@ mod tests {
     #[tokio::test]
     async fn the_sessions_of_a_caller_are_found_by_the_caller_and_not_among_all_that_there_are() {
         let (_folder, database) = migrated().await;
-        let select = of_caller(TenantId::from_number(1), &CallerKey::of("110", Country::GERMANY), Timestamp::clamped(7));
+        let select = of_caller(TenantId::from_number(1), &CallerKey::of("110", Country::GERMANY), Some(Timestamp::clamped(7)));
         let steps = database.plan(&sea_orm::QueryTrait::into_query(select).to_string(SqliteQueryBuilder)).await;
         assert_eq!(steps, ["SEARCH session USING INDEX session_by_caller (tenant_id=? AND caller_key=?)"]);
     }

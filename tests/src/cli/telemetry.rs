@@ -34,15 +34,16 @@ async fn a_log_of_json_is_one_object_a_line_and_names_nobody() {
     }
 }
 
-/// Takes what is sent to it, as a collector does.
-async fn collect(listener: TcpListener, received: Arc<Mutex<Vec<Vec<u8>>>>) {
+const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+
+/// Takes what is sent to it, as a collector does, and gives this answer.
+async fn collect(listener: TcpListener, received: Arc<Mutex<Vec<Vec<u8>>>>, answer: &'static str) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let received = Arc::clone(&received);
         tokio::spawn(async move {
             while let Some(request) = read_request(&mut stream).await {
                 received.lock().unwrap().push(request);
-                if stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n").await.is_err()
-                {
+                if stream.write_all(answer.as_bytes()).await.is_err() {
                     return;
                 }
             }
@@ -71,7 +72,7 @@ async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_nam
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let received = Arc::default();
-    tokio::spawn(collect(listener, Arc::clone(&received)));
+    tokio::spawn(collect(listener, Arc::clone(&received), TAKEN));
     let place = Place::new();
     create_tenant(&place, "c");
     let (_, key) = create_key(&place, "c", &[]);
@@ -94,6 +95,24 @@ async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_nam
     for private in PRIVATE.into_iter().chain([key.as_str()]) {
         assert!(!holds(private.as_bytes()), "{private} is told");
     }
+}
+
+#[tokio::test]
+async fn that_a_collector_refuses_is_logged_and_what_it_says_is_not() {
+    const REFUSED: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 17\r\n\r\nuse the token t0k";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let received = Arc::default();
+    tokio::spawn(collect(listener, Arc::clone(&received), REFUSED));
+    let place = Place::new();
+    create_tenant(&place, "c");
+    let (_, key) = create_key(&place, "c", &[]);
+    let served = place.serve(&["--otlp-endpoint", &endpoint, "--log", "trace"]);
+    assert_eq!(get(&served.client(), "c", &key, "caller=110&callid=1").await.status, 200);
+    let log = tokio::task::spawn_blocking(move || served.stop()).await.unwrap();
+    assert!(!received.lock().unwrap().is_empty());
+    assert!(log.contains("ExportError"), "{log}");
+    assert!(!log.contains("t0k"), "{log}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use calldata_core::Clock as _;
 use calldata_http::Limits;
 use calldata_testkit::builders::DAY;
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
@@ -259,6 +260,38 @@ fn what_is_wrong_with_a_request_about_a_person_is_named_and_the_number_is_not_re
             let answer = plain.native("POST", path, r#"{"caller":"110"}"#).await;
             assert_eq!(problem(&answer), of("not-permitted", None, 403));
         }
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn what_a_clock_received_that_was_ahead_is_exported_and_erased_too() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        let now = gateway.clock.now();
+        gateway.clock.advance(Duration::from_secs(7_200));
+        account.post(r#"{"callid":"c1","callerid":"110"}"#).await;
+        created(&account, r#"{"callId":"c2","caller":"110"}"#).await;
+        gateway.clock.set(now);
+        let document = account.native("POST", "/callers:export", r#"{"caller":"110"}"#).await.json();
+        assert_eq!(document["sessions"].as_array().unwrap().len(), 2);
+        assert_eq!(account.native("GET", "/sessions:export", "").await.text().lines().count(), 2);
+        assert_eq!(erased(&account, "110").await["sessions"], 2);
+        assert_eq!(account.native("GET", "/sessions?caller=110", "").await.json()["items"], serde_json::json!([]));
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn a_caller_of_white_space_can_be_erased_as_it_can_be_stored() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        created(&account, r#"{"callId":"c1","caller":" "}"#).await;
+        created(&account, r#"{"callId":"c2","caller":"110"}"#).await;
+        assert_eq!(erased(&account, " ").await["sessions"], 1);
+        assert_eq!(account.native("GET", "/sessions?count=true", "").await.json()["total"], 1);
         gateway.stop().await;
     });
 }

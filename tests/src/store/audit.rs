@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use calldata_core::audit::{Action, EntryFilter};
 use calldata_core::{Access, Audit, CallerKey, Country, Pseudonyms};
-use calldata_testkit::builders::a_clock;
+use calldata_testkit::builders::{a_clock, a_tenant};
 use calldata_testkit::engine::on_every_engine;
 
 use super::created_tenant;
@@ -26,5 +26,45 @@ fn beyond_so_many_callers_a_second_it_is_counted_and_not_told_apart() {
         assert_eq!((apart.len(), counted.len()), (5_000, 1));
         assert_eq!(apart.iter().filter(|entry| entry.sessions == 2).count(), 1);
         assert_eq!(counted[0].sessions, 1_000);
+    });
+}
+
+#[test]
+fn whoever_stops_waiting_loses_nothing_and_the_next_waits_for_it() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        let audit = Audit::new(Arc::new(database.clone()), Arc::new(a_clock()), Pseudonyms::new(&["secret".into()]));
+        let access = Access::of_operator(tenant.clone());
+        let held = test.hold_writes().await;
+        for number in 0..600 {
+            audit.note(&access, Action::Read, &CallerKey::of(&format!("user-{number}"), Country::GERMANY));
+        }
+        tokio::select! {
+            biased;
+            () = audit.flush() => {}
+            () = tokio::task::yield_now() => {}
+        }
+        held.let_go().await;
+        audit.flush().await;
+        assert_eq!(audit.entries(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len(), 600);
+    });
+}
+
+#[test]
+fn nothing_is_noted_of_a_tenant_that_is_gone() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let (tenant, gone) = (created_tenant(database, "c").await, a_tenant("gone"));
+        let audit = Audit::new(Arc::new(database.clone()), Arc::new(a_clock()), Pseudonyms::new(&["secret".into()]));
+        for tenant in [&tenant, &gone] {
+            audit.note(&Access::of_operator(tenant.clone()), Action::Read, &CallerKey::of("110", Country::GERMANY));
+        }
+        audit.flush().await;
+        let mut counts = Vec::new();
+        for tenant in [&tenant, &gone] {
+            counts.push(audit.entries(tenant.id, &EntryFilter::default(), None, 10).await.unwrap().len());
+        }
+        assert_eq!(counts, [1, 0]);
     });
 }

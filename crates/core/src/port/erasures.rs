@@ -16,10 +16,10 @@ pub trait Erasures: Send + Sync + 'static {
     /// Notes that a caller is to be erased, so that it is finished whatever happens.
     async fn begin_erasure(&self, erasure: &Erasure) -> Result<(), StoreError>;
 
-    /// Deletes some of the sessions of an erasure: those of its caller that were received up to when it was asked for. They are gone for
+    /// Deletes some of the sessions of an erasure: all of its caller, or those that were received up to a moment. They are gone for
     /// everybody when this returns; their requests, when they come again, are answered as before and store nothing. Returns how many, and 0
     /// when none is left.
-    async fn erase_some(&self, erasure: &Erasure, now: Timestamp) -> Result<u64, StoreError>;
+    async fn erase_some(&self, erasure: &Erasure, received_until: Option<Timestamp>, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Deletes what was told of the sessions of an erasure, that they were erased apart; returns how many events that were.
     async fn erase_events(&self, erasure: &Erasure) -> Result<u64, StoreError>;

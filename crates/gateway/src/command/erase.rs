@@ -16,7 +16,7 @@ pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure
     let secrets = token_secrets(settings, &url)?;
     let tenant = find_tenant(&database, &erase.client_id).await?;
     let spelling = if erase.caller == "-" { from_standard_input()? } else { erase.caller };
-    if spelling.trim().is_empty() {
+    if spelling.is_empty() {
         return Err(Failure::new("no caller is given; see --caller"));
     }
     let caller = CallerKey::of(&spelling, erase.country.unwrap_or(tenant.default_country));

@@ -27,7 +27,8 @@ pub(super) async fn run(settings: &Settings, export: Export) -> Result<(), Failu
         .await
         .map_err(|error| store_failed("it cannot be noted who exports, so nothing is", &error))?;
     let sessions = Sessions::new(database, clock(), WaitLimits::default());
-    let filter = Filter { from: export.from, until: export.to, received_until: Some(sessions.now()), ..Filter::default() };
+    let as_of = sessions.as_of(tenant.id).await.map_err(|error| store_failed("the sessions cannot be read", &error))?;
+    let filter = Filter { from: export.from, until: export.to, received_until: Some(as_of), ..Filter::default() };
     let unwritable = |error: &io::Error| Failure::because("the sessions cannot be written", error);
     let mut out: Box<dyn Write> = match &export.out {
         Some(path) => {

@@ -48,7 +48,9 @@ const RECEIVED: &str = "UPDATE last_receipt SET at = max(at, ?1), commit_no = co
 const COMMIT_NO: &str = "SELECT commit_no, EXISTS (SELECT 1 FROM tombstone) FROM last_receipt";
 const IS_ERASED: &str = "SELECT 1 FROM tombstone WHERE tenant_id = ?1 AND seal = ?2 AND until >= ?3";
 const TELL: &str = "INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-const NOTE: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+/// Nothing is noted of a tenant that was deleted meanwhile.
+const NOTE: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+    WHERE EXISTS (SELECT 1 FROM tenant WHERE tenant.id = ?1)";
 const REPLACE: &str = concat!(
     insert_row!(),
     "ON CONFLICT (tenant_id, id) DO UPDATE SET call_id = excluded.call_id, caller = excluded.caller, caller_key = excluded.caller_key,
@@ -186,20 +188,21 @@ fn execute(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
 /// What became of each bundle of notes.
 type Noted = Vec<Result<(), StoreError>>;
 
+/// Gives the first error, where some notes could not be written; the others are.
+///
 /// # Errors
-/// When all of the transaction failed, and not only a note.
+/// When all of the transaction failed, and not only notes.
 fn note_all(connection: &Connection, notes: &[audit::Model]) -> Result<Result<(), StoreError>, StoreError> {
-    let noted = || {
-        let mut statement = connection.prepare_cached(NOTE)?;
-        for audit::Model { tenant_id, at, id, key_id, action, caller, sessions } in notes {
-            statement.execute(params![tenant_id, at, id, key_id, action, caller, sessions])?;
+    let mut statement = connection.prepare_cached(NOTE).map_err(of_file_statement)?;
+    let mut outcome = Ok(());
+    for audit::Model { tenant_id, at, id, key_id, action, caller, sessions } in notes {
+        let noted = statement.execute(params![tenant_id, at, id, key_id, action, caller, sessions]);
+        match noted.map(drop).map_err(of_file_statement) {
+            Err(error) if !fails_alone(connection, &error) => return Err(error),
+            noted => outcome = outcome.and(noted),
         }
-        Ok(())
-    };
-    match noted().map_err(of_file_statement) {
-        Err(error) if !fails_alone(connection, &error) => Err(error),
-        noted => Ok(noted),
     }
+    Ok(outcome)
 }
 
 /// Whether the engine took back what one statement did, and nothing else.

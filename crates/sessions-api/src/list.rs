@@ -60,8 +60,9 @@ async fn sessions(native: &Native, visit: Visit) -> Result<Response, Problem> {
     if count && filter.text.is_some() {
         return Err(Problem::invalid("count", "cannot be combined with text"));
     }
-    if count && filter.intent.is_some() && !visit.access.sees_all() {
-        return Err(Problem::invalid("count", "cannot be combined with intent by a key that sees masked sessions"));
+    // How many there are would tell what is masked in them.
+    if count && (filter.intent.is_some() || filter.cti_call_id.is_some()) && !visit.access.sees_all() {
+        return Err(Problem::invalid("count", "cannot be combined with intent or ctiCallId by a key that sees masked sessions"));
     }
     let page = native.shared.sessions.list(&visit.access, filter, after.clone(), *limit).await?;
     let total = if count { Some(native.shared.sessions.count(&visit.access, filter).await?) } else { None };

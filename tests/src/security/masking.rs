@@ -348,6 +348,13 @@ fn what_is_masked_cannot_be_guessed_by_tags_pages_or_events() {
             }
         }
         assert_eq!(answers[..2], answers[2..]);
+        for guess in ["intent=divorce", "ctiCallId=guessed"] {
+            assert_eq!(
+                account.native("GET", &format!("/sessions?count=true&{guess}"), "").await.status,
+                400,
+                "how many there are would tell"
+            );
+        }
         gateway.stop().await;
     });
 }

@@ -22,6 +22,7 @@ impl MigrationTrait for Change {
                 purged_at BIGINT,
                 PRIMARY KEY (tenant_id, id)
             );
+            CREATE INDEX erasure_open ON erasure (requested_at) WHERE purged_at IS NULL;
             CREATE TABLE tombstone (
                 tenant_id BIGINT NOT NULL,
                 seal {bytes} NOT NULL,

@@ -166,8 +166,13 @@ impl Audit {
     /// # Errors
     /// When the store could not.
     pub async fn write_down(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) -> Result<(), StoreError> {
-        let caller = caller.map(|caller| self.pseudonyms.of_caller(access.tenant.id, caller));
-        self.store.append_audit(vec![self.entry(access.tenant.id, access.key.clone(), action, caller, sessions)]).await
+        self.store.append_audit(vec![self.entry_of(access, action, caller, sessions)]).await
+    }
+
+    /// Writes down at once how many sessions it was in the end, of something that was written down before it was done. For what is done
+    /// cannot be refused any more, the number is lost where the store could not, and counted.
+    pub async fn write_down_how_many(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) {
+        self.append_or_count(vec![self.entry_of(access, action, caller, sessions)]).await;
     }
 
     /// All names that a caller may be noted under.
@@ -202,14 +207,18 @@ impl Audit {
         loop {
             // A few at a time, also for the sake of whoever else has something to compute.
             let some: Vec<_> = entries.by_ref().take(TOGETHER).collect();
-            let sessions: u64 = some.iter().map(|entry| entry.sessions).sum();
             if some.is_empty() {
                 return;
             }
-            if let Err(error) = self.store.append_audit(some).await {
-                metrics::counter!("calldata_audit_lost_total").increment(sessions);
-                tracing::error!(lost = sessions, error = &error as &dyn std::error::Error, "who read and wrote could not be written down");
-            }
+            self.append_or_count(some).await;
+        }
+    }
+
+    async fn append_or_count(&self, entries: Vec<Entry>) {
+        let sessions: u64 = entries.iter().map(|entry| entry.sessions).sum();
+        if let Err(error) = self.store.append_audit(entries).await {
+            metrics::counter!("calldata_audit_lost_total").increment(sessions);
+            tracing::error!(lost = sessions, error = &error as &dyn std::error::Error, "who did what could not be written down");
         }
     }
 
@@ -229,6 +238,11 @@ impl Audit {
         });
         let counted = waiting.counted.into_iter().map(|((tenant, key, action), sessions)| self.entry(tenant, key, action, None, sessions));
         apart.chain(counted)
+    }
+
+    fn entry_of(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) -> Entry {
+        let caller = caller.map(|caller| self.pseudonyms.of_caller(access.tenant.id, caller));
+        self.entry(access.tenant.id, access.key.clone(), action, caller, sessions)
     }
 
     fn entry(&self, tenant: TenantId, key: KeyId, action: Action, caller: Option<String>, sessions: u64) -> Entry {

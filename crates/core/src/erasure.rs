@@ -13,8 +13,10 @@ use crate::pseudonym::Pseudonyms;
 use crate::uncancelled::uncancelled;
 use crate::{CallerKey, TenantId, Timestamp};
 
-/// What was under way when an erasure began is stored within this time, or never: it is looked for once more then.
+/// What was under way when an erasure began is stored within this time, or never: it is looked for until then.
 const STRAGGLERS: Duration = Duration::from_secs(4);
+/// How often it is looked for what was under way, which is seen for so long.
+const STRAGGLER_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is looked for erasures that are to be finished.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -91,11 +93,14 @@ impl Eraser {
     }
 
     async fn erase_now(&self, access: &Access, caller: CallerKey) -> Result<(Erasure, Receipt), StoreError> {
+        // Nobody erases unnoticed, not even who stops the process half way.
+        self.audit.write_down(access, Action::Erased, Some(&caller), 0).await?;
         let erasure = self.begin(access.tenant.id, caller.clone()).await?;
         // All that is there, whenever it says that it was received: another instance's clock may be ahead, or this one was set back.
-        self.make_invisible(&erasure, None).await?;
+        self.erase_sessions(&erasure, None).await?;
+        self.store.note_invisible(&erasure, self.clock.now()).await?;
         let receipt = self.receipt_of(&erasure).await?;
-        self.audit.write_down(access, Action::Erased, Some(&caller), receipt.sessions).await?;
+        self.audit.write_down_how_many(access, Action::Erased, Some(&caller), receipt.sessions).await;
         Ok((erasure, receipt))
     }
 
@@ -120,16 +125,21 @@ impl Eraser {
         Ok(erasure)
     }
 
-    async fn make_invisible(&self, erasure: &Erasure, received_until: Option<Timestamp>) -> Result<(), StoreError> {
+    async fn erase_sessions(&self, erasure: &Erasure, received_until: Option<Timestamp>) -> Result<(), StoreError> {
         while self.store.erase_some(erasure, received_until, self.clock.now()).await? > 0 {}
-        self.store.note_invisible(erasure, self.clock.now()).await
+        Ok(())
+    }
+
+    /// Erases what came late; what was received since is what the caller did afterwards.
+    async fn erase_stragglers(&self, erasure: &Erasure) -> Result<(), StoreError> {
+        self.erase_sessions(erasure, Some(erasure.requested_at)).await
     }
 
     /// Erases what came late, what was told, whose it was, and the bytes of all of it; false where it has to be tried again.
     async fn finish(&self, erasure: &Erasure) -> Result<bool, StoreError> {
         if erasure.caller.is_some() {
-            // What was received since is what the caller did afterwards.
-            self.make_invisible(erasure, Some(erasure.requested_at)).await?;
+            self.erase_stragglers(erasure).await?;
+            self.store.note_invisible(erasure, self.clock.now()).await?;
             self.store.erase_events(erasure).await?;
             self.store.forget_caller(erasure).await?;
         }
@@ -142,12 +152,29 @@ impl Eraser {
 
     /// Finishes erasures, those too that another process began, until the task is dropped.
     pub async fn keep(&self) {
+        tokio::join!(self.keep_erasing_stragglers(), self.keep_finishing());
+    }
+
+    /// Apart from finishing, which may take its time.
+    async fn keep_erasing_stragglers(&self) {
+        loop {
+            tokio::time::sleep(STRAGGLER_INTERVAL).await;
+            said(self.erase_all_stragglers().await);
+        }
+    }
+
+    async fn keep_finishing(&self) {
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            if let Err(error) = self.finish_open().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "an erasure could not be finished yet");
-            }
+            said(self.finish_open().await);
         }
+    }
+
+    async fn erase_all_stragglers(&self) -> Result<(), StoreError> {
+        for erasure in self.store.open_erasures().await? {
+            self.erase_stragglers(&erasure).await?;
+        }
+        Ok(())
     }
 
     async fn finish_open(&self) -> Result<(), StoreError> {
@@ -157,5 +184,11 @@ impl Eraser {
             }
         }
         self.store.forget_erased(self.clock.now()).await.map(drop)
+    }
+}
+
+fn said(outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = &error as &dyn std::error::Error, "an erasure could not be finished yet");
     }
 }

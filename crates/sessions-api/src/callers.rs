@@ -164,8 +164,8 @@ fn write_items(sessions: &[calldata_core::Session], is_first: &mut bool, out: &m
     post, path = "/v1/callers:erase", operation_id = "eraseCaller", tag = "callers", summary = "Erase what is known of a caller",
     description = "Erases every session of a caller, whichever dialect brought it, and what was told of them. When this is answered, nobody \
         sees any of it any more; within a minute it is gone from the files of the database, too, which the receipt then says. A request that \
-        was under way, or comes again late, is answered as if nothing had happened, and stores nothing. What the caller does from now on is \
-        stored as before.",
+        comes again late is answered as if nothing had happened, and stores nothing. One that was still under way, because a database made \
+        it wait, is erased within a second of being stored. What the caller does from now on is stored as before.",
     request_body(content = CallerRequest, content_type = "application/json"),
     responses(
         ToAdmins,

@@ -8,8 +8,8 @@ use calldata_core::port::{Erasures, WebhookStore as _};
 use calldata_core::{CallerKey, Erasure, EventKind, Pseudonyms, Receipt, SessionId, StoreError, TenantId, Timestamp, purge, replay};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect,
-    Select, Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Select, Statement, Value,
 };
 
 use crate::Database;
@@ -73,6 +73,12 @@ impl Erasures for Database {
     }
 
     async fn erase_some(&self, erasure: &Erasure, received_until: Option<Timestamp>, now: Timestamp) -> Result<u64, StoreError> {
+        let Some(caller) = &erasure.caller else { return Ok(0) };
+        // Looked for without keeping anybody from writing: it is asked again and again, and mostly there is nothing.
+        let any = of_caller(erasure.tenant, caller, received_until).limit(1).into_tuple::<ToErase>().one(self.readers());
+        if self.read(async { any.await.map_err(of_statement) }).await?.is_none() {
+            return Ok(0);
+        }
         type Given = (Erasure, Option<Timestamp>, Timestamp, Option<Pseudonyms>);
         let erase: Work<Given, u64> = |transaction, (erasure, received_until, now, pseudonyms)| {
             Box::pin(erase_in(transaction, erasure, *received_until, *now, pseudonyms.as_ref()))
@@ -175,7 +181,11 @@ async fn erase_in(
     use session::Column;
     let tenant = erasure.tenant;
     let Some(caller) = &erasure.caller else { return Ok(0) };
-    let sessions = of_caller(tenant, caller, received_until);
+    let mut sessions = of_caller(tenant, caller, received_until);
+    if transaction.get_database_backend() == DbBackend::Postgres {
+        // Another instance may erase the same ones at this moment: only one of them is to count and to tell.
+        sessions = sessions.lock_exclusive();
+    }
     let sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
     if sessions.is_empty() {
         return Ok(0);

@@ -57,10 +57,13 @@ fn it_is_noted_in_every_dialect_who_did_what_and_no_number_is() {
         assert_eq!(admin.native("GET", &format!("/audit?caller={name}"), "").await.json(), page.json());
         let exported = noted(&admin, "action=exported", 2).await;
         assert_eq!(exported, ["k-admin-of-c exported 0", "k-secret-of-c exported 0"]);
-        assert_eq!(noted(&admin, "action=erased", 1).await, ["k-admin-of-c erased 1"]);
+        assert_eq!(noted(&admin, "action=erased", 2).await, ["k-admin-of-c erased 0", "k-admin-of-c erased 1"]);
         let wrote = noted(&admin, "action=wrote&caller=110", 1).await;
         assert_eq!(wrote.iter().map(|entry| entry.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>(), 2, "{wrote:?}");
-        assert_eq!(noted(&admin, "keyId=k-admin-of-c", 2).await, ["k-admin-of-c erased 1", "k-admin-of-c exported 0"]);
+        assert_eq!(
+            noted(&admin, "keyId=k-admin-of-c", 3).await,
+            ["k-admin-of-c erased 0", "k-admin-of-c erased 1", "k-admin-of-c exported 0"]
+        );
         assert_eq!(noted(&theirs, "", 0).await, Vec::<String>::new(), "another tenant's");
         assert_eq!(problem(&account.native("GET", "/audit", "").await), of("not-permitted", None, 403));
         gateway.stop().await;
@@ -97,6 +100,26 @@ fn it_is_listed_newest_first_and_page_by_page() {
         ] {
             assert_eq!(problem(&account.native("GET", &format!("/audit?{query}"), "").await), expected, "{query}");
         }
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn nobody_exports_or_erases_a_caller_where_it_cannot_be_noted() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        created(&account, r#"{"id":"s","callId":"c1","caller":"110"}"#).await;
+        database.execute("ALTER TABLE audit RENAME TO elsewhere").await;
+        for path in ["/callers:erase", "/callers:export"] {
+            let refused = account.native("POST", path, r#"{"caller":"110"}"#).await;
+            assert_eq!((refused.status, refused.text().contains("110")), (500, false), "{path}: {}", refused.text());
+        }
+        assert_eq!(account.native("GET", "/sessions:export", "").await.status, 500);
+        assert_eq!(account.native("GET", "/sessions/s", "").await.status, 200, "nothing is erased");
+        database.execute("ALTER TABLE elsewhere RENAME TO audit").await;
+        assert_eq!(account.native("POST", "/callers:erase", r#"{"caller":"110"}"#).await.status, 200);
+        assert_eq!(noted(&account, "action=erased", 2).await, ["k-admin-of-c erased 0", "k-admin-of-c erased 1"]);
         gateway.stop().await;
     });
 }

@@ -1,5 +1,6 @@
 //! What is known of a person: given away as a whole, and erased.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use calldata_core::Clock as _;
@@ -169,6 +170,59 @@ fn a_retry_of_what_was_erased_is_answered_and_stores_nothing() {
         gateway.clock.advance(DAY);
         assert_eq!(create().await.header("idempotency-replayed"), None);
         assert_eq!(total().await, 9);
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn what_was_under_way_is_gone_as_soon_as_it_is_stored_and_not_only_when_the_erasure_is_finished() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        account.post(r#"{"callid":"c1","callerid":"110"}"#).await;
+        let receipt = erased(&account, "110").await;
+        // The clock stands still, so these were received when the erasure was asked for; and it is not finished before the clock goes on.
+        account.post(r#"{"callid":"c2","callerid":"110","content":"late"}"#).await;
+        created(&account, r#"{"callId":"c3","caller":"110"}"#).await;
+        created(&account, r#"{"callId":"c3","caller":"112"}"#).await;
+        let total = async || account.native("GET", "/sessions?count=true", "").await.json()["total"].clone();
+        eventually("they are gone", PATIENCE, async || total().await == 1).await;
+        assert_eq!(account.get("caller=110&callid=c2").await.json()["error"], "no result found");
+        let path = format!("/erasures/{}", receipt["id"].as_str().unwrap());
+        let now = account.native("GET", &path, "").await.json();
+        assert_eq!((now["sessions"].clone(), now["purgedAt"].is_null()), (3.into(), true));
+        // What the caller does afterwards stays.
+        gateway.clock.advance(Duration::from_millis(1));
+        account.post(r#"{"callid":"c4","callerid":"110"}"#).await;
+        let done = finished(&gateway, &account, &receipt).await;
+        assert_eq!((done["sessions"].clone(), done["events"].clone(), total().await), (3.into(), 3.into(), 2.into()));
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn what_two_instances_erase_at_once_is_counted_and_told_once() {
+    on(&[Engine::Sqlite, Engine::Postgres], TestDatabase::new, async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        let elsewhere = Gateway::start_with(database.open_again().await, gateway.clock.clone(), Limits::default()).await;
+        let there = elsewhere.account(&account);
+        let line = |number: u32| format!(r#"{{"id":"s{number}","callId":"c","caller":"110"}}"#);
+        let lines: Vec<_> = (0..900).map(line).collect();
+        let stored = account.native_with("POST", "/sessions:batch", &[("content-type", "application/x-ndjson")], &lines.join("\n")).await;
+        assert_eq!(stored.text().lines().filter(|line| line.contains(r#""status":"created""#)).count(), 900);
+        let (one, other) = tokio::join!(erased(&account, "110"), erased(&there, "110"));
+        assert_eq!(one["sessions"].as_u64().unwrap() + other["sessions"].as_u64().unwrap(), 900, "{one} {other}");
+        let mut told = account.follow(Some("0-0")).await;
+        let mut ids = HashSet::new();
+        for _ in 0..900 {
+            let event = told.next().await;
+            assert_eq!(event.name, "session.erased");
+            assert!(ids.insert(event.data["data"]["id"].as_str().unwrap().to_owned()), "told twice: {}", event.data);
+        }
+        created(&account, r#"{"id":"after","callId":"c","caller":"112"}"#).await;
+        assert_eq!(told.next().await.data["data"]["id"], "after", "and nothing more is told of them");
+        elsewhere.stop().await;
         gateway.stop().await;
     });
 }

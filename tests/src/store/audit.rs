@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use calldata_core::audit::{Action, EntryFilter};
-use calldata_core::{Access, Audit, CallerKey, Country, Pseudonyms};
-use calldata_testkit::builders::{a_clock, a_tenant};
+use calldata_core::audit::{Action, Entry, EntryFilter};
+use calldata_core::port::{AuditStore, Written};
+use calldata_core::{Access, Audit, CallerKey, Clock, Country, Pseudonyms, SessionStore};
+use calldata_testkit::builders::{a_clock, a_post, a_session, a_tenant};
 use calldata_testkit::engine::on_every_engine;
 
 use super::created_tenant;
@@ -48,6 +49,32 @@ fn whoever_stops_waiting_loses_nothing_and_the_next_waits_for_it() {
         held.let_go().await;
         audit.flush().await;
         assert_eq!(audit.entries(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len(), 600);
+    });
+}
+
+/// Were an identifier ever dealt twice.
+#[test]
+fn an_entry_that_is_refused_takes_nothing_along_of_what_others_write_at_the_same_time() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        let entry = |id: i64| {
+            let key = Access::of_operator(tenant.clone()).key;
+            Entry { id, at: a_clock().now(), tenant: tenant.id, key, action: Action::Exported, caller: None, sessions: 0 }
+        };
+        database.append_audit(vec![entry(1)]).await.unwrap();
+        let held = test.hold_writes().await;
+        let others = async {
+            let session = a_post(&tenant, "s", &a_clock(), a_session("s", "110"));
+            tokio::join!(database.append_audit(vec![entry(1)]), database.append_audit(vec![entry(2)]), database.write(vec![session]))
+        };
+        let ((refused, kept, mut written), ()) = tokio::join!(others, held.let_go());
+        assert!(refused.is_err() && kept.is_ok(), "{refused:?} {kept:?}");
+        assert!(matches!(written.remove(0), Ok(Written::Created(_))));
+        let mut ids: Vec<_> =
+            database.audit(tenant.id, &EntryFilter::default(), None, 10).await.unwrap().iter().map(|entry| entry.id).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [1, 2]);
     });
 }
 

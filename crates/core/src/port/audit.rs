@@ -9,7 +9,7 @@ use crate::{TenantId, Timestamp};
 /// Where it is kept who did what.
 #[async_trait]
 pub trait AuditStore: Send + Sync + 'static {
-    /// Adds entries, all or none.
+    /// Adds entries. One that is refused may take others of them along, and nothing else that is written at the same time.
     async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError>;
 
     /// A tenant's entries that match, newest first, after a place; `limit` at most.

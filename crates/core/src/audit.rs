@@ -22,6 +22,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const MAX_APART: usize = 5_000;
 /// How many are handed to the store at a time.
 const TOGETHER: usize = 250;
+/// How many are kept until the store has time for them.
+const MAX_LATE: usize = 20_000;
 
 /// What somebody did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,14 +140,14 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     pseudonyms: Pseudonyms,
     waiting: Mutex<Waiting>,
-    /// Held by whoever writes down what waited.
-    writing: tokio::sync::Mutex<()>,
+    /// What the store had no time or room for yet; held by whoever writes down what waited.
+    late: tokio::sync::Mutex<Vec<Entry>>,
 }
 
 impl Audit {
     /// Keeps it in `store`, by `clock`, with callers named by `pseudonyms`.
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms) -> Arc<Self> {
-        Arc::new(Self { store, clock, pseudonyms, waiting: Mutex::default(), writing: tokio::sync::Mutex::default() })
+        Arc::new(Self { store, clock, pseudonyms, waiting: Mutex::default(), late: tokio::sync::Mutex::default() })
     }
 
     /// Notes that somebody did something with a session of that caller. Written down within a second.
@@ -166,13 +168,16 @@ impl Audit {
     /// # Errors
     /// When the store could not.
     pub async fn write_down(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) -> Result<(), StoreError> {
-        self.store.append_audit(vec![self.entry_of(access, action, caller, sessions)]).await
+        self.store.append_audit(&[self.entry_of(access, action, caller, sessions)]).await
     }
 
     /// Writes down at once how many sessions it was in the end, of something that was written down before it was done. For what is done
     /// cannot be refused any more, the number is lost where the store could not, and counted.
     pub async fn write_down_how_many(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) {
-        self.append_or_count(vec![self.entry_of(access, action, caller, sessions)]).await;
+        let entry = self.entry_of(access, action, caller, sessions);
+        if let Err(error) = self.store.append_audit(std::slice::from_ref(&entry)).await {
+            lost(&[entry], Some(&error));
+        }
     }
 
     /// All names that a caller may be noted under.
@@ -194,31 +199,45 @@ impl Audit {
         self.store.audit(tenant, filter, after, limit).await
     }
 
-    /// Writes down what waits, after what is being written down. What could not be is lost, and counted. Nobody who stops waiting cancels it.
+    /// Writes down what waits, after what is being written down. What the store has no time or room for is tried again the next time; what it
+    /// refuses is lost, and counted. Nobody who stops waiting cancels it.
     pub async fn flush(self: &Arc<Self>) {
         let this = Arc::clone(self);
         uncancelled(async move { this.write_all().await }).await;
     }
 
+    /// Writes down what waits for the last time: what could not be is lost, and counted.
+    pub async fn end(self: &Arc<Self>) {
+        self.flush().await;
+        let late = std::mem::take(&mut *self.late.lock().await);
+        if !late.is_empty() {
+            lost(&late, None);
+        }
+    }
+
     async fn write_all(&self) {
-        let _writing = self.writing.lock().await;
+        let mut late = self.late.lock().await;
         let waiting = std::mem::take(&mut *self.lock());
-        let mut entries = self.entries_of(waiting);
+        let mut entries = std::mem::take(&mut *late).into_iter().chain(self.entries_of(waiting));
         loop {
             // A few at a time, also for the sake of whoever else has something to compute.
             let some: Vec<_> = entries.by_ref().take(TOGETHER).collect();
             if some.is_empty() {
                 return;
             }
-            self.append_or_count(some).await;
-        }
-    }
-
-    async fn append_or_count(&self, entries: Vec<Entry>) {
-        let sessions: u64 = entries.iter().map(|entry| entry.sessions).sum();
-        if let Err(error) = self.store.append_audit(entries).await {
-            metrics::counter!("calldata_audit_lost_total").increment(sessions);
-            tracing::error!(lost = sessions, error = &error as &dyn std::error::Error, "who did what could not be written down");
+            match self.store.append_audit(&some).await {
+                Ok(()) => {}
+                Err(error @ (StoreError::Busy(_) | StoreError::NoRoom(_))) => {
+                    late.extend(some.into_iter().chain(entries));
+                    let kept = late.len().min(MAX_LATE);
+                    let beyond = late.split_off(kept);
+                    if !beyond.is_empty() {
+                        lost(&beyond, Some(&error));
+                    }
+                    return;
+                }
+                Err(error) => lost(&some, Some(&error)),
+            }
         }
     }
 
@@ -252,6 +271,14 @@ impl Audit {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts what is missing from now on, and says so.
+fn lost(entries: &[Entry], error: Option<&StoreError>) {
+    let sessions: u64 = entries.iter().map(|entry| entry.sessions).sum();
+    metrics::counter!("calldata_audit_lost_total").increment(sessions);
+    let error = error.map(|error| error as &dyn std::error::Error);
+    tracing::error!(lost = sessions, error, "who read and wrote could not be written down");
 }
 
 impl std::fmt::Debug for Audit {

@@ -89,7 +89,7 @@ impl App {
 
     /// Writes down what is still to be written of who did what.
     pub async fn write_last(&self) {
-        tokio::join!(self.directory().write_uses(), self.audit.flush());
+        tokio::join!(self.directory().write_uses(), self.audit.end());
     }
 
     /// Notes for the metrics how many connections there are to the database.

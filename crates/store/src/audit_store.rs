@@ -27,8 +27,8 @@ const APPEND: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, call
 
 #[async_trait]
 impl AuditStore for Database {
-    async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let rows: Vec<_> = entries.into_iter().map(Model::from).collect();
+    async fn append_audit(&self, entries: &[Entry]) -> Result<(), StoreError> {
+        let rows: Vec<_> = entries.iter().map(Model::from).collect();
         if rows.is_empty() {
             return Ok(());
         }
@@ -97,17 +97,17 @@ fn number_of(action: Action) -> i32 {
     }
 }
 
-impl From<Entry> for Model {
-    fn from(entry: Entry) -> Self {
+impl From<&Entry> for Model {
+    fn from(entry: &Entry) -> Self {
         let Entry { id, at, tenant, key, action, caller, sessions } = entry;
         Self {
             tenant_id: tenant.number(),
             at: at.epoch_ms(),
-            id,
-            key_id: key.into_string(),
-            action: number_of(action),
-            caller,
-            sessions: i64::try_from(sessions).unwrap_or(i64::MAX),
+            id: *id,
+            key_id: key.as_str().to_owned(),
+            action: number_of(*action),
+            caller: caller.clone(),
+            sessions: i64::try_from(*sessions).unwrap_or(i64::MAX),
         }
     }
 }

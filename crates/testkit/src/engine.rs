@@ -140,7 +140,7 @@ impl TestDatabase {
         }
     }
 
-    /// Keeps every instance from writing sessions, and none from reading, until it is let go.
+    /// Keeps every instance from writing sessions and the audit trail, and none from reading, until it is let go.
     ///
     /// # Panics
     /// When the engine does not do it.
@@ -155,7 +155,7 @@ impl TestDatabase {
         };
         let transaction = transaction.expect("a transaction begins");
         if self.engine == Engine::Postgres {
-            transaction.execute_unprepared("LOCK TABLE session IN EXCLUSIVE MODE").await.expect("nobody writes");
+            transaction.execute_unprepared("LOCK TABLE session, audit IN EXCLUSIVE MODE").await.expect("nobody writes");
         }
         Held(transaction)
     }
@@ -179,6 +179,20 @@ impl TestDatabase {
         let lock = format!("SELECT id FROM session WHERE id = '{id}' FOR UPDATE");
         transaction.execute_unprepared(&lock).await.expect("nobody changes it");
         Held(transaction)
+    }
+
+    /// Makes the engine refuse the entry of this identifier in the audit trail, and no other.
+    ///
+    /// # Panics
+    /// When the engine does not do it.
+    pub async fn refuse_note(&self, id: i64) {
+        let refuse = match self.engine {
+            Engine::Sqlite => {
+                format!("CREATE TRIGGER refused BEFORE INSERT ON audit WHEN NEW.id = {id} BEGIN SELECT RAISE(ABORT, 'refused'); END")
+            }
+            Engine::Postgres => format!("ALTER TABLE audit ADD CONSTRAINT refused CHECK (id <> {id})"),
+        };
+        self.execute(&refuse).await;
     }
 
     async fn beside(&self) -> DatabaseConnection {

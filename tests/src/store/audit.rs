@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use calldata_core::audit::{Action, Entry, EntryFilter};
 use calldata_core::port::AuditStore;
-use calldata_core::{Access, Audit, CallerKey, Clock, Country, Pseudonyms};
-use calldata_testkit::builders::{a_clock, a_tenant};
+use calldata_core::{Access, Audit, CallerKey, Country, Pseudonyms};
+use calldata_testkit::builders::{a_clock, a_tenant, start};
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
 
 use super::created_tenant;
@@ -52,20 +52,44 @@ fn whoever_stops_waiting_loses_nothing_and_the_next_waits_for_it() {
     });
 }
 
-/// Were an identifier ever dealt twice. On SQLite, where entries go along with what others write; on a server, each has its own transaction.
+/// On SQLite, where entries go along with what others write; on a server, those of one time stand and fall together.
 #[test]
-fn an_entry_that_is_refused_takes_no_others_along() {
+fn an_entry_that_is_refused_takes_few_others_along() {
     on(&[Engine::Sqlite], TestDatabase::new, async |test| {
         let database = test.database();
         let tenant = created_tenant(database, "c").await;
-        let entry = |id: i64| {
-            let key = Access::of_operator(tenant.clone()).key;
-            Entry { id, at: a_clock().now(), tenant: tenant.id, key, action: Action::Exported, caller: None, sessions: 0 }
-        };
-        database.append_audit(vec![entry(1)]).await.unwrap();
-        let refused = database.append_audit((1..=100).map(entry).collect()).await;
-        assert!(refused.is_err());
-        assert_eq!(database.audit(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len(), 100);
+        test.refuse_note(7).await;
+        let key = Access::of_operator(tenant.clone()).key;
+        let entry =
+            |id: i64| Entry { id, at: start(), tenant: tenant.id, key: key.clone(), action: Action::Read, caller: None, sessions: 1 };
+        let entries: Vec<_> = (0..100).map(entry).collect();
+        database.append_audit(&entries).await.unwrap_err();
+        assert_eq!(database.audit(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len(), 99);
+        // What is there already stays as it is.
+        database.append_audit(&entries[10..]).await.unwrap();
+        assert_eq!(database.audit(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len(), 99);
+    });
+}
+
+#[test]
+fn what_the_store_has_no_time_for_is_written_down_later() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        let audit = Audit::new(Arc::new(database.clone()), Arc::new(a_clock()), Pseudonyms::new(&["secret".into()]));
+        let access = Access::of_operator(tenant.clone());
+        let note = |number: u32| audit.note(&access, Action::Read, &CallerKey::of(&format!("user-{number}"), Country::GERMANY));
+        let written = async || database.audit(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap().len();
+        let held = test.hold_writes().await;
+        (0..600).for_each(note);
+        audit.flush().await;
+        assert_eq!(written().await, 0, "it was tried for as long as it makes sense");
+        held.let_go().await;
+        (600..700).for_each(note);
+        audit.flush().await;
+        assert_eq!(written().await, 700);
+        audit.end().await;
+        assert_eq!(written().await, 700);
     });
 }
 

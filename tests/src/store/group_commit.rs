@@ -1,5 +1,6 @@
 //! Many writes, one commit: each gets its own answer, whatever befalls it or the others.
 
+use std::ops::Range;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -46,9 +47,12 @@ fn writes_that_wait_together_are_all_answered_each_with_its_own_session() {
     });
 }
 
-fn a_note(tenant: &Tenant, id: i64) -> Entry {
-    let (key, caller) = (KeyId::new("k").unwrap(), Some("hmac:x".to_owned()));
-    Entry { id, at: start(), tenant: tenant.id, key, action: Action::Read, caller, sessions: 1 }
+fn notes(tenant: &Tenant, ids: Range<i64>) -> Vec<Entry> {
+    let note = |id| {
+        let (key, caller) = (KeyId::new("k").unwrap(), Some("hmac:x".to_owned()));
+        Entry { id, at: start(), tenant: tenant.id, key, action: Action::Read, caller, sessions: 1 }
+    };
+    ids.map(note).collect()
 }
 
 async fn noted(database: &Database, tenant: &Tenant) -> usize {
@@ -60,14 +64,14 @@ fn who_did_what_is_written_whether_sessions_arrive_meanwhile_or_not() {
     on_every_engine(async |test| {
         let database = test.database();
         let (tenant, stranger) = (created_tenant(database, "c").await, a_tenant("nobody"));
-        database.append_audit((0..100).map(|id| a_note(&tenant, id)).collect()).await.unwrap();
+        database.append_audit(&notes(&tenant, 0..100)).await.unwrap();
         assert_eq!(noted(database, &tenant).await, 100, "while nothing else is written");
         let held = test.hold_writes().await;
         let writes: Vec<_> = (0..20).map(|number| begun(database, post(&tenant, &format!("s{number}")))).collect();
         let bad = begun(database, post(&stranger, "bad"));
         let noting = {
-            let (database, notes) = (database.clone(), (100..300).map(|id| a_note(&tenant, id)).collect());
-            tokio::spawn(async move { database.append_audit(notes).await })
+            let (database, notes) = (database.clone(), notes(&tenant, 100..300));
+            tokio::spawn(async move { database.append_audit(&notes).await })
         };
         tokio::task::yield_now().await;
         held.let_go().await;
@@ -85,17 +89,18 @@ fn a_note_that_cannot_be_written_takes_no_session_along() {
     on_every_engine(async |test| {
         let database = test.database();
         let tenant = created_tenant(database, "c").await;
-        database.append_audit(vec![a_note(&tenant, 1)]).await.unwrap();
+        test.refuse_note(2).await;
+        database.append_audit(&notes(&tenant, 1..2)).await.unwrap();
         let held = test.hold_writes().await;
         let write = begun(database, post(&tenant, "s"));
-        let again = {
-            let (database, note) = (database.clone(), a_note(&tenant, 1));
-            tokio::spawn(async move { database.append_audit(vec![note]).await })
+        let refused = {
+            let (database, note) = (database.clone(), notes(&tenant, 2..3));
+            tokio::spawn(async move { database.append_audit(&note).await })
         };
         tokio::task::yield_now().await;
         held.let_go().await;
         write.await.unwrap().unwrap();
-        again.await.unwrap().unwrap_err();
+        refused.await.unwrap().unwrap_err();
         assert_eq!((count(database, &tenant).await, noted(database, &tenant).await), (1, 1));
     });
 }

@@ -9,8 +9,9 @@ use crate::{TenantId, Timestamp};
 /// Where it is kept who did what.
 #[async_trait]
 pub trait AuditStore: Send + Sync + 'static {
-    /// Adds entries. One that is refused may take others of them along, and nothing else that is written at the same time.
-    async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError>;
+    /// Adds entries. One that is refused may take others of them along, and nothing else that is written at the same time. Where it had no
+    /// time or room, the same can be asked for again: what is there already stays as it is.
+    async fn append_audit(&self, entries: &[Entry]) -> Result<(), StoreError>;
 
     /// A tenant's entries that match, newest first, after a place; `limit` at most.
     async fn audit(&self, tenant: TenantId, filter: &EntryFilter, after: Option<EntryPlace>, limit: u64) -> Result<Vec<Entry>, StoreError>;

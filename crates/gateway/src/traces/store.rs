@@ -78,7 +78,7 @@ impl<S: SessionStore> SessionStore for Traced<S> {
 
 #[async_trait::async_trait]
 impl<S: SessionStore> AuditStore for Traced<S> {
-    async fn append_audit(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+    async fn append_audit(&self, entries: &[Entry]) -> Result<(), StoreError> {
         self.0.append_audit(entries).await
     }
 

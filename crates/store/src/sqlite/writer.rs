@@ -50,7 +50,8 @@ const IS_ERASED: &str = "SELECT 1 FROM tombstone WHERE tenant_id = ?1 AND seal =
 const TELL: &str = "INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 /// Nothing is noted of a tenant that was deleted meanwhile.
 const NOTE: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-    WHERE EXISTS (SELECT 1 FROM tenant WHERE tenant.id = ?1)";
+    WHERE EXISTS (SELECT 1 FROM tenant WHERE tenant.id = ?1)
+    ON CONFLICT DO NOTHING";
 const REPLACE: &str = concat!(
     insert_row!(),
     "ON CONFLICT (tenant_id, id) DO UPDATE SET call_id = excluded.call_id, caller = excluded.caller, caller_key = excluded.caller_key,

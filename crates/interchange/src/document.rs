@@ -54,10 +54,7 @@ impl SessionDocument {
                 intent: given.text("intent")?,
                 // A bot may have posted null; elsewhere null is no content.
                 content: content.filter(|content| source == Source::Parloa || content.kind() != JsonKind::Null),
-                fields: given
-                    .given("fields")
-                    .map_or_else(|| Ok(Fields::default()), |fields| Fields::parse(fields.as_str()))
-                    .map_err(|error| invalid("fields", format!("is {error}")))?,
+                fields: given.given("fields").map(|fields| user_defined(&fields)).transpose()?.unwrap_or_default(),
                 recording: given.given("recording").map(|recording| recorded(&recording, source)).transpose()?,
                 business_info: given.given("businessInfo"),
                 flag: given.text("flag")?,
@@ -129,6 +126,16 @@ fn received(both: &JsonText) -> Result<(Timestamp, Timestamp), InvalidDocument> 
     let time = |value| time_of(value).ok_or_else(|| invalid("receivedAt", "is not a time (RFC 3339)"));
     let (first, last) = (time(first)?, time(last)?);
     if first <= last { Ok((first, last)) } else { Err(wrong()) }
+}
+
+/// Whichever of two values of one name were kept, the other would be lost in silence.
+fn user_defined(fields: &JsonText) -> Result<Fields, InvalidDocument> {
+    let mut names: Vec<_> = fields.pairs().unwrap_or_default().into_iter().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(invalid("fields", "has a name that is given twice"));
+    }
+    Fields::parse(fields.as_str()).map_err(|error| invalid("fields", format!("is {error}")))
 }
 
 fn recorded(recording: &JsonText, source: Source) -> Result<Recording, InvalidDocument> {
@@ -206,6 +213,7 @@ mod tests {
                 "countryCode is not a country (a calling code such as +41, or two letters such as CH)",
             ),
             (r#"{"callId":"c","caller":"x","fields":["secret"]}"#, "fields is not an object"),
+            (r#"{"callId":"c","caller":"x","fields":{"secret":1,"b":{},"secret":2}}"#, "fields has a name that is given twice"),
             (r#"{"callId":"c","caller":"x","turns":[{},{"by":"secret"}]}"#, "turns[1].by has a value of the wrong kind"),
             (r#"{"callId":"c","caller":"x","turns":[{"colour":"secret"}]}"#, "unknown field `turns[0].colour`"),
             (r#"{"callId":"c","caller":"x","turns":{}}"#, "turns must be an array"),

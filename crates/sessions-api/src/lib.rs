@@ -76,7 +76,10 @@ pub fn router(native: Native) -> Router {
         .route("/v1/erasures/{id}", routing::get(callers::receipt).fallback(other_method))
         .route("/v1/audit", routing::get(audit::audit).fallback(other_method))
         .route("/v1/webhooks", routing::get(webhooks::list).post(webhooks::create).fallback(other_method))
-        .route("/v1/webhooks/{id}", routing::get(webhooks::get).delete(webhooks::delete).post(webhooks::act).fallback(other_method))
+        .route(
+            "/v1/webhooks/{id}",
+            routing::get(webhooks::get).delete(webhooks::delete).post(webhooks::act).fallback(webhooks::other_method),
+        )
         .route("/v1/webhooks/{id}/deadLetters", routing::get(webhooks::dead_letters).fallback(other_method))
         .route("/v1/webhooks/{id}/deadLetters:replay", routing::post(webhooks::replay).fallback(other_method))
         .route("/v1/events", routing::get(events::events).fallback(other_method))

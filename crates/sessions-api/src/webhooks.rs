@@ -240,8 +240,7 @@ pub(crate) async fn act(State(native): State<Native>, Id(what): Id, request: Req
     let act = async move |native: &Native, visit: Visit| {
         let doing = [ROTATE, ENABLE].into_iter().find_map(|end| Some((what.strip_suffix(end)?, end)));
         let Some((id, end)) = doing else {
-            // The router knows of this method, and names none here.
-            return Ok(([(header::ALLOW, "GET,HEAD,DELETE")], Problem::other_method()).into_response());
+            return Ok(other_method(Id(what)).await);
         };
         let (id, end): Doing = (webhook_id(id)?, end);
         let changed = if end == ROTATE {
@@ -252,6 +251,12 @@ pub(crate) async fn act(State(native): State<Native>, Id(what): Id, request: Req
         json(StatusCode::OK, &changed.ok_or_else(no_webhook)?)
     };
     native.answer(Need::Admin, request, act).await
+}
+
+/// The router would name the methods of a webhook and those of what is done with one together.
+pub(crate) async fn other_method(Id(what): Id) -> Response {
+    let allowed = if [ROTATE, ENABLE].iter().any(|end| what.ends_with(end)) { "POST" } else { "GET,HEAD,DELETE" };
+    ([(header::ALLOW, allowed)], Problem::other_method()).into_response()
 }
 
 /// Lists what could not be delivered.

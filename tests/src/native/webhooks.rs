@@ -163,7 +163,14 @@ fn webhooks_are_made_listed_changed_and_deleted_by_those_who_may() {
         let rotated = admin.native("POST", &format!("{path}:rotateSecret"), "").await.json();
         assert!(rotated["secret"].is_string() && rotated["secret"] != made["secret"]);
         assert_eq!(admin.native("POST", &format!("{path}:enable"), "").await.json(), shown.json());
-        assert_eq!(problem(&admin.native("POST", &format!("{path}:explode"), "").await), of("invalid-request", None, 405));
+        for (method, path, allowed) in [
+            ("POST", format!("{path}:explode"), "GET,HEAD,DELETE"),
+            ("PATCH", path.clone(), "GET,HEAD,DELETE"),
+            ("PUT", format!("{path}:enable"), "POST"),
+        ] {
+            let refused = admin.native(method, &path, "").await;
+            assert_eq!((problem(&refused), refused.header("allow")), (of("invalid-request", None, 405), Some(allowed)), "{method} {path}");
+        }
         for (method, path) in [
             ("GET", path.clone()),
             ("DELETE", path.clone()),

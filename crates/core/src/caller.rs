@@ -90,6 +90,9 @@ fn number_of(spelling: &str, country: Country) -> Option<String> {
     if spelling.strip_prefix('+').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())) {
         return Some(spelling.to_owned());
     }
+    // Address books write marks of direction around a number, which nobody sees.
+    let seen: String = spelling.chars().filter(|c| !is_unseen(*c)).collect();
+    let spelling = seen.as_str();
     let inner = spelling.trim().strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(spelling);
     let text = restore_plus(without_scheme(inner));
     let text = text.trim();
@@ -154,12 +157,18 @@ fn digits_of(text: &str) -> Option<String> {
     for c in text.chars() {
         match c {
             '0'..='9' => digits.push(c),
-            '-' | '/' | '.' | '(' | ')' | '[' | ']' => {}
+            // The last ones are hyphens that do not break, dashes, and a minus.
+            '-' | '/' | '.' | '(' | ')' | '[' | ']' | '\u{2010}'..='\u{2015}' | '\u{2212}' => {}
             _ if c.is_whitespace() => {}
             _ => return None,
         }
     }
     (!digits.is_empty()).then_some(digits)
+}
+
+/// Marks that have no width.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// The number in `tel:+49…` or `sip:+49…@host` (PAR-N2).
@@ -194,6 +203,16 @@ mod tests {
 
     fn key(spelling: &str, country: &str) -> String {
         CallerKey::of(spelling, Country::parse(country).unwrap()).0
+    }
+
+    #[test]
+    fn a_number_out_of_an_address_book_is_that_number() {
+        for spelling in
+            ["\u{202a}+49 30 123456\u{202c}", "\u{feff}030\u{2011}123456", "\u{200e}(030) 12\u{2013}34\u{2212}56", "+49\u{200b}30123456"]
+        {
+            assert_eq!(key(spelling, "DE"), "+4930123456", "{}", spelling.escape_unicode());
+        }
+        assert_eq!(key("u\u{2011}1", "DE"), "u\u{2011}1", "and a name stays one");
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Filter {
             && from.is_none_or(|from| from <= started)
             && until.is_none_or(|until| started <= until)
             && received_until.is_none_or(|until| session.received_first <= until)
-            && text.as_ref().is_none_or(|text| details.content.as_ref().is_some_and(|content| text.is_in(&content.display())))
+            && text.as_ref().is_none_or(|text| details.content.as_ref().is_some_and(|content| text.is_in(&content.words())))
     }
 }
 

@@ -145,6 +145,26 @@ impl JsonText {
         self.as_string().map_or(Cow::Borrowed(&self.0), Cow::Owned)
     }
 
+    /// For whoever looks for words: the content of a string, and of anything else the JSON text with its strings as they are meant, without
+    /// escapes.
+    pub fn words(&self) -> Cow<'_, str> {
+        if self.kind() == JsonKind::String || !self.0.contains('\\') {
+            return self.display();
+        }
+        let (mut words, mut rest) = (String::with_capacity(self.0.len()), &*self.0);
+        while let Some((before, string)) = rest.split_once('"') {
+            words.push_str(before);
+            let length = end_of_string(string);
+            let (string, after) = string.split_at(length);
+            words.push('"');
+            words.push_str(&serde_json::from_str::<String>(&format!("\"{string}\"")).unwrap_or_else(|_| string.to_owned()));
+            words.push('"');
+            rest = after.get(1..).unwrap_or_default();
+        }
+        words.push_str(rest);
+        Cow::Owned(words)
+    }
+
     /// The members of an object in order; of a name given twice the last value counts, at the place of the first.
     ///
     /// # Errors
@@ -341,6 +361,17 @@ impl<'de: 'a, 'a> serde::Deserialize<'de> for RawMembers<'a> {
     }
 }
 
+/// How many bytes of a text there are before the quote that ends the string which it begins in.
+fn end_of_string(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().position(|byte| {
+        let is_end = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        is_end
+    });
+    end.unwrap_or(text.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,6 +414,15 @@ mod tests {
         let expected: Vec<_> = (0..50).flat_map(|n| (n < 25).then(|| format!("k{n}")).into_iter().chain([format!("m{n}")])).collect();
         assert_eq!(members.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), expected);
         assert_eq!(members[0].1.as_str(), "25");
+    }
+
+    #[test]
+    fn words_are_those_that_are_meant_however_they_are_written() {
+        let words = |text: &str| JsonText::parse(text).unwrap().words().into_owned();
+        assert_eq!(words(r#""Gr\u00f6\u00dfe""#), "Größe");
+        assert_eq!(words(r#"{"a":["Gr\u00f6\u00dfe","say \"hi\"\n"],"\\":1}"#), "{\"a\":[\"Größe\",\"say \"hi\"\n\"],\"\\\":1}");
+        assert_eq!(words(r#"{"a":"Größe","n":1.50}"#), r#"{"a":"Größe","n":1.50}"#);
+        assert_eq!(words(r#"["\\","\ud83d\ude00",null]"#), r#"["\","😀",null]"#);
     }
 
     #[test]

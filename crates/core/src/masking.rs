@@ -17,7 +17,7 @@ const MAX_NAME_BYTES: usize = 200;
 const MAX_NAMES: usize = 100;
 /// Names of one thing; who names one of them means all.
 const SAME: [&[&str]; 4] =
-    [&["answers", "qaRecords"], &["cticallid", "ctiCallId"], &["callednumber", "calledNumber"], &["endtime", "endTime"]];
+    [&["answers", "qaRecords"], &["cticallid", "ctiCallId"], &["callednumber", "calledNumber"], &["endtime", "endTime", "endedAt"]];
 
 /// What a tenant has masked, and from when on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,8 @@ impl Masking {
 
     /// Masks what has these names, so many minutes after a session was first received: whoever stores something more of it does not
     /// bring it back. A name is `content`, `turns`, `answers`, `intent`,
-    /// `businessInfo`, `recording`, that of a user-defined field, or [`ALL_FIELDS`].
+    /// `businessInfo`, `recording`, `ctiCallId`, `calledNumber`, `callingNumber`, `endedAt`, `flag`, that of a user-defined field, or
+    /// [`ALL_FIELDS`].
     ///
     /// # Errors
     /// When there is no name or too many, one is none, or the minutes are too many.
@@ -96,7 +97,7 @@ impl Masking {
             caller: _,
             country_code: _,
             cti_call_id,
-            calling_number: _,
+            calling_number,
             called_number,
             conversation: _,
             started_at: _,
@@ -108,7 +109,7 @@ impl Masking {
             fields,
             recording,
             business_info,
-            flag: _,
+            flag,
             turns,
             answers,
             source,
@@ -118,14 +119,20 @@ impl Masking {
             let posted = *source == Source::Parloa;
             posted && names.iter().any(|name| self.hides_field(name) && fields.get(name).is_some())
         };
-        if read_from(&["cticallid", "ctiCallId"]) {
+        if self.has("ctiCallId") || read_from(&["cticallid", "ctiCallId"]) {
             hide_text(cti_call_id.as_mut());
         }
-        if read_from(&["callednumber", "calledNumber"]) {
+        if self.has("calledNumber") || read_from(&["callednumber", "calledNumber"]) {
             hide_text(called_number.as_mut());
         }
-        if read_from(&["endtime", "endTime"]) {
+        if self.has("endedAt") || read_from(&["endtime", "endTime"]) {
             *ended_at = None;
+        }
+        if self.has("callingNumber") {
+            hide_text(calling_number.as_mut());
+        }
+        if self.has("flag") {
+            hide_text(flag.as_mut());
         }
         if self.has("intent") || read_from(&["intent"]) {
             hide_text(intent.as_mut());

@@ -61,6 +61,27 @@ impl Timestamp {
         Self::from_epoch_ms(i64::try_from(ms).ok()?)
     }
 
+    /// Reads a time of RFC 3339: date and time to the second at least, and its zone. One whose zone is off by seconds, as they were before
+    /// there were time zones, is read as well.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let (date, time) = text.split_at_checked(10)?;
+        let (clock, rest) = time.strip_prefix(['T', 't', ' '])?.split_at_checked(8)?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let of = |text: &str, between: char, most: usize| {
+            text.split(between).count() <= most && text.split(between).all(|n| n.len() == 2 && digits(n))
+        };
+        let zone = match rest.strip_prefix('.') {
+            Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+            None => rest,
+        };
+        let has_fraction = rest.len() == zone.len() || rest.len() > zone.len() + 1;
+        let offset = zone.strip_prefix(['+', '-']);
+        let has_zone =
+            matches!(zone, "Z" | "z") || offset.is_some_and(|offset| offset.contains(':') && of(offset, ':', 3) && offset < "24");
+        let has_date = date.len() == 10 && date.split('-').count() == 3 && date.split('-').all(digits);
+        (has_date && of(clock, ':', 3) && has_fraction && has_zone).then(|| Self::parse_iso8601(text))?
+    }
+
     fn parse_epoch(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         if fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
@@ -122,6 +143,40 @@ mod tests {
 
     fn ms(text: &str) -> Option<i64> {
         Timestamp::parse_lenient(text).map(Timestamp::epoch_ms)
+    }
+
+    #[test]
+    fn a_time_of_rfc_3339_has_all_its_parts() {
+        let noon = Timestamp::parse_iso8601("2024-02-27T12:00:00Z");
+        for right in [
+            "2024-02-27T12:00:00Z",
+            "2024-02-27t12:00:00z",
+            "2024-02-27 12:00:00.000Z",
+            "2024-02-27T13:00:00+01:00",
+            "2024-02-27T12:53:28+00:53:28",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(right), noon, "{right}");
+        }
+        for wrong in [
+            "",
+            "2024-02-27",
+            "2024-02-27T12:00Z",
+            "2024-02-27T12:00:00",
+            "2024-02-27T12:00:00+0100",
+            "2024-02-27T12:00:00+24:00",
+            "2024-02-27T12:00:00,5Z",
+            "2024-02-27T12:00:00.Z",
+            "20240227T120000Z",
+            "2024-2-27T12:00:000Z",
+            "now",
+            "1709035200",
+            "2024-02-30T12:00:00Z",
+            "2024-02-27T25:00:00Z",
+            "2024-02-27T12:00:00\u{e9}",
+            "\u{e9}",
+        ] {
+            assert_eq!(Timestamp::parse_rfc3339(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

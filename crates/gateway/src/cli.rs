@@ -238,7 +238,7 @@ pub(crate) struct TenantProperties {
     /// After how many minutes what --mask-fields names is masked for keys without the scope unmasked, 0 to 525600, or off [default: off]
     #[arg(long, value_name = "MINUTES", value_parser = a_beginning)]
     pub(crate) mask_after: Option<MaskAfter>,
-    /// What is masked: content, turns, answers, intent, businessInfo, recording, user-defined fields by their names, or * for all of these
+    /// What is masked: content, turns, answers, intent, businessInfo, recording, ctiCallId, calledNumber, callingNumber, endedAt, flag, user-defined fields by their names, or * for all user-defined fields
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) mask_fields: Option<Vec<String>>,
 }
@@ -351,6 +351,12 @@ pub(crate) struct Export {
     /// Begun then or earlier
     #[arg(long, value_name = "T", value_parser = a_time)]
     pub(crate) to: Option<Timestamp>,
+    /// All of this caller and of nobody else, as a phone number in any spelling or a user id; - reads it from standard input
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub(crate) caller: Option<String>,
+    /// The country of a local number in --caller, such as +49 or DE [default: the tenant's]
+    #[arg(long, value_name = "COUNTRY", value_parser = a_country, allow_hyphen_values = true)]
+    pub(crate) country: Option<Country>,
     /// A new file for them, instead of standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use calldata_core::audit::Action;
 use calldata_core::port::DirectoryContents;
-use calldata_core::{Access, Audit, Clock, DirectoryStore, Pseudonyms, StoreError, SystemClock, Tenant};
+use calldata_core::{Access, Audit, Caller, CallerKey, Clock, Country, DirectoryStore, Pseudonyms, StoreError, SystemClock, Tenant};
 use calldata_store::{Database, Direction, FileState, Url};
 use tracing_subscriber::EnvFilter;
 
@@ -131,6 +131,23 @@ async fn find_tenant(database: &Database, client_id: &str) -> Result<Tenant, Fai
     let DirectoryContents { tenants, .. } = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
     let found = tenants.into_iter().find(|tenant| tenant.client_id == client_id);
     found.ok_or_else(|| Failure::new(format!("there is no tenant with client id {client_id}; see tenant list")))
+}
+
+/// The caller whom an option names; `-` is told on standard input, so that the number is in no list of processes and in no history of a shell.
+fn caller_of(given: String, country: Option<Country>, tenant: &Tenant) -> Result<CallerKey, Failure> {
+    let spelling = if given == "-" {
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        read.map_err(|error| Failure::because("the caller cannot be read from standard input", &error))?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    } else {
+        given
+    };
+    if spelling.is_empty() {
+        return Err(Failure::new("no caller is given; see --caller"));
+    }
+    let caller = Caller::new(&spelling, country.unwrap_or(tenant.default_country));
+    Ok(caller.map_err(|error| Failure::new(format!("--caller {error}")))?.key().clone())
 }
 
 /// Notes what the operator did with the sessions of a tenant as a whole.

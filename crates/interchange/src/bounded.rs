@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::{self, Read};
 
 /// The longest row or document in bytes.
-const MAX_PIECE_BYTES: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
+pub(crate) const MAX_PIECE_BYTES: usize = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 
 /// What is left of the piece that is being read.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::collections::HashSet;
+
 use calldata_core::{
     Answer, CallId, Caller, Country, Details, DialogType, Fields, JsonKind, JsonText, NewSession, Recording, SessionId, Source, Timestamp,
     Turn,
@@ -130,9 +132,8 @@ fn received(both: &JsonText) -> Result<(Timestamp, Timestamp), InvalidDocument> 
 
 /// Whichever of two values of one name were kept, the other would be lost in silence.
 fn user_defined(fields: &JsonText) -> Result<Fields, InvalidDocument> {
-    let mut names: Vec<_> = fields.pairs().unwrap_or_default().into_iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+    let mut names = HashSet::new();
+    if !fields.pairs().unwrap_or_default().into_iter().all(|(name, _)| names.insert(name)) {
         return Err(invalid("fields", "has a name that is given twice"));
     }
     Fields::parse(fields.as_str()).map_err(|error| invalid("fields", format!("is {error}")))
@@ -214,11 +215,11 @@ mod tests {
             ),
             (r#"{"callId":"c","caller":"x","fields":["secret"]}"#, "fields is not an object"),
             (r#"{"callId":"c","caller":"x","fields":{"secret":1,"b":{},"secret":2}}"#, "fields has a name that is given twice"),
-            (r#"{"callId":"c","caller":"x","turns":[{},{"by":"secret"}]}"#, "turns[1].by has a value of the wrong kind"),
+            (r#"{"callId":"c","caller":"x","turns":[{},{"by":"secret"}]}"#, "turns[1].by must be bot or agent"),
             (r#"{"callId":"c","caller":"x","turns":[{"colour":"secret"}]}"#, "unknown field `turns[0].colour`"),
             (r#"{"callId":"c","caller":"x","turns":{}}"#, "turns must be an array"),
             (r#"{"callId":"c","caller":"x","answers":[1]}"#, "answers[0] is not an object"),
-            (r#"{"callId":"c","caller":"x","answers":[{"no":"1","interNo":"1"}]}"#, "answers[0].no is the same as interNo"),
+            (r#"{"callId":"c","caller":"x","answers":[{"no":"1","interNo":"1"}]}"#, "unknown field `answers[0].interNo`"),
             (r#"{"callId":"c","caller":"x","caller":"secret"}"#, "duplicate field `caller`"),
             (r#"{"callId":"c","caller":"x","source":"secret"}"#, "source must be parloa, oifde or native"),
             (r#"{"callId":"c","caller":"x","dialogType":"secret"}"#, "dialogType must be voice, outbound, chatbot or ivr"),
@@ -278,7 +279,21 @@ mod tests {
         assert_eq!(refused(r#"{"turn":[]}"#), "unknown field `turn`");
         assert_eq!(refused(r#"{"turns":[{"no":"1","foo":1}]}"#), "unknown field `turns[0].foo`");
         assert_eq!(refused(r#"{"answers":[{},{"foo":1}]}"#), "unknown field `answers[1].foo`");
-        assert_eq!(refused(r#"{"turns":null}"#), "turns must be an array");
+        assert_eq!(refused(r#"{"turns":{}}"#), "turns must be an array");
+        assert_eq!(refused(r#"{"turns":null}"#), "missing field `turns`");
+        assert_eq!(read_turn_documents(r#"{"turns":null,"answers":[{}]}"#).map(|(_, answers)| answers.len()), Ok(1));
+        for (turn, reason) in [
+            (r#"{"userSaying":"x"}"#, "unknown field `turns[0].userSaying`"),
+            (r#"{"no":"1","no":"2"}"#, "duplicate field `turns[0].no`"),
+            (r#"{"by":"0"}"#, "turns[0].by must be bot or agent"),
+            (r#"{"mode":1}"#, "turns[0].mode must be common, monitoring or insertion"),
+            (r#"{"requestedAt":5}"#, "turns[0].requestedAt is not a time (RFC 3339)"),
+            (r#"{"userText":5}"#, "turns[0].userText must be a string"),
+            (r#"{"no":{}}"#, "turns[0].no must be a string or a number"),
+        ] {
+            assert_eq!(refused(&format!(r#"{{"turns":[{turn}]}}"#)), reason);
+        }
+        assert_eq!(refused(r#"{"answers":[{"seriesId":"5"}]}"#), "unknown field `answers[0].seriesId`");
         assert_eq!(refused("[]"), "not an object");
     }
 }

@@ -69,8 +69,8 @@ pub(crate) fn invalid(member: impl Into<String>, reason: impl ToString) -> Inval
     InvalidDocument::Member { member: member.into(), reason: reason.to_string() }
 }
 
-/// A name of the client's as it can be repeated in a line.
-pub(crate) fn shown(name: &str) -> String {
+/// A name of the client's as it can be repeated in a line: short, and without control characters.
+pub fn shown(name: &str) -> String {
     let mut shown = String::with_capacity(name.len().min(NAME_SHOWN));
     for c in name.chars().take(NAME_SHOWN) {
         match c {

@@ -5,6 +5,7 @@ use std::fmt;
 use calldata_core::{Answer, InvolveMode, JsonKind, JsonText, Timestamp, Turn, TurnSource};
 
 use crate::invalid::{InvalidDocument, invalid, shown};
+use crate::members::time_of;
 
 /// An item that is no turn or no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,29 +67,29 @@ fn read_items<T>(items: &[JsonText], read: impl Fn(&JsonText) -> Result<T, Reaso
 
 fn turn(item: &JsonText, known: Known) -> Result<Turn, Reason> {
     let mut turn = Turn::default();
-    let mut members = Members::of(item)?;
-    members.take(["no", "interNo"], scalar, |v| turn.no = v)?;
-    members.take(["userText", "userSaying"], string, |v| turn.user_text = v)?;
-    members.take(["intent", "intention"], string, |v| turn.intent = v)?;
-    members.take(["reply", "systemReply"], string, |v| turn.reply = v)?;
-    members.take(["requestedAt", "requsetTime"], time, |v| turn.requested_at = Some(v))?;
-    members.take(["repliedAt", "timestamp"], time, |v| turn.replied_at = Some(v))?;
-    members.take(["by", "responseSource"], turn_source, |v| turn.by = v)?;
-    members.take(["mode", "involveMode"], involve_mode, |v| turn.mode = v)?;
-    members.recognised(turn, known)
+    let mut members = Members::of(item, known)?;
+    members.take(["no", "interNo"], &SCALAR, |v| turn.no = v)?;
+    members.take(["userText", "userSaying"], &STRING, |v| turn.user_text = v)?;
+    members.take(["intent", "intention"], &STRING, |v| turn.intent = v)?;
+    members.take(["reply", "systemReply"], &STRING, |v| turn.reply = v)?;
+    members.take(["requestedAt", "requsetTime"], &TIME, |v| turn.requested_at = Some(v))?;
+    members.take(["repliedAt", "timestamp"], &TIME, |v| turn.replied_at = Some(v))?;
+    members.take(["by", "responseSource"], &TURN_SOURCE, |v| turn.by = v)?;
+    members.take(["mode", "involveMode"], &INVOLVE_MODE, |v| turn.mode = v)?;
+    members.recognised(turn)
 }
 
 fn answer(item: &JsonText, known: Known) -> Result<Answer, Reason> {
     let mut answer = Answer::default();
-    let mut members = Members::of(item)?;
-    members.take(["no", "interNo"], scalar, |v| answer.no = Some(v))?;
-    members.take(["series", "seriesId"], scalar, |v| answer.series = Some(v))?;
-    members.take(["question", "questionTitle"], string, |v| answer.question = Some(v))?;
-    members.take(["questionType", "questionType"], scalar, |v| answer.question_type = Some(v))?;
-    members.take(["intent", "answerIntent"], string, |v| answer.intent = Some(v))?;
-    members.take(["original", "originalAnswer"], string, |v| answer.original = Some(v))?;
-    members.take(["createdAt", "createTime"], time, |v| answer.created_at = Some(v))?;
-    members.recognised(answer, known)
+    let mut members = Members::of(item, known)?;
+    members.take(["no", "interNo"], &SCALAR, |v| answer.no = Some(v))?;
+    members.take(["series", "seriesId"], &SCALAR, |v| answer.series = Some(v))?;
+    members.take(["question", "questionTitle"], &STRING, |v| answer.question = Some(v))?;
+    members.take(["questionType", "questionType"], &SCALAR, |v| answer.question_type = Some(v))?;
+    members.take(["intent", "answerIntent"], &STRING, |v| answer.intent = Some(v))?;
+    members.take(["original", "originalAnswer"], &STRING, |v| answer.original = Some(v))?;
+    members.take(["createdAt", "createTime"], &TIME, |v| answer.created_at = Some(v))?;
+    members.recognised(answer)
 }
 
 /// How many members of an item must be known.
@@ -98,7 +99,7 @@ enum Known {
     One,
     /// In a record of another system, an item of which nothing is known is still an item.
     None,
-    /// In a document of ours, a member that is not known is misspelt.
+    /// In a document of ours, a member that is not known is misspelt, and there is one name and one spelling for everything.
     All,
 }
 
@@ -109,7 +110,8 @@ enum Reason {
     NothingKnown,
     Unknown(String),
     Same([&'static str; 2]),
-    WrongKind(String),
+    Twice(&'static str),
+    Breaks { name: String, rule: &'static str },
 }
 
 impl fmt::Display for Reason {
@@ -119,7 +121,8 @@ impl fmt::Display for Reason {
             Self::NothingKnown => f.write_str("no member is known"),
             Self::Unknown(name) => write!(f, "{} is not known", shown(name)),
             Self::Same([name, same]) => write!(f, "{name} and {same} are the same"),
-            Self::WrongKind(name) => write!(f, "{name} has a value of the wrong kind"),
+            Self::Twice(name) => write!(f, "{name} is given twice"),
+            Self::Breaks { name, rule: _ } => write!(f, "{name} has a value of the wrong kind"),
         }
     }
 }
@@ -131,7 +134,8 @@ impl Reason {
             Self::NoObject | Self::NothingKnown => invalid(place, format!("is {self}")),
             Self::Unknown(name) => InvalidDocument::unknown(&format!("{place}."), &name),
             Self::Same([name, same]) => invalid(format!("{place}.{name}"), format!("is the same as {same}")),
-            Self::WrongKind(name) => invalid(format!("{place}.{name}"), "has a value of the wrong kind"),
+            Self::Twice(name) => InvalidDocument::Repeated { member: format!("{place}.{name}") },
+            Self::Breaks { name, rule } => invalid(format!("{place}.{name}"), rule),
         }
     }
 }
@@ -142,60 +146,50 @@ impl From<(usize, Reason)> for InvalidItem {
     }
 }
 
-/// The members of an item, by either of two names each.
-struct Members {
-    given: Vec<(String, JsonText)>,
-    known: Vec<[&'static str; 2]>,
-    any_known: bool,
+/// A kind of value: how it is read, and what it must be.
+struct Kind<T> {
+    /// In a document of ours.
+    ours: fn(&JsonText) -> Option<T>,
+    /// Wherever OIFDE's spelling is known as well.
+    any: fn(&JsonText) -> Option<T>,
+    rule: &'static str,
 }
 
-impl Members {
-    fn of(item: &JsonText) -> Result<Self, Reason> {
-        Ok(Self { given: item.members().map_err(|_| Reason::NoObject)?, known: Vec::new(), any_known: false })
-    }
+const STRING: Kind<String> = Kind { ours: JsonText::as_string, any: JsonText::as_string, rule: "must be a string" };
+const SCALAR: Kind<String> = Kind { ours: JsonText::as_scalar_text, any: JsonText::as_scalar_text, rule: "must be a string or a number" };
+const TIME: Kind<Timestamp> = Kind { ours: time_of, any: time, rule: "is not a time (RFC 3339)" };
+const TURN_SOURCE: Kind<TurnSource> = Kind {
+    ours: |value| named(value, [("bot", TurnSource::Bot), ("agent", TurnSource::Agent)]),
+    any: |value| named(value, [("bot", TurnSource::Bot), ("0", TurnSource::Bot), ("agent", TurnSource::Agent), ("1", TurnSource::Agent)]),
+    rule: "must be bot or agent",
+};
+const INVOLVE_MODE: Kind<InvolveMode> = Kind {
+    ours: |value| {
+        named(value, [("common", InvolveMode::Common), ("monitoring", InvolveMode::Monitoring), ("insertion", InvolveMode::Insertion)])
+    },
+    any: |value| {
+        named(
+            value,
+            [
+                ("common", InvolveMode::Common),
+                ("0", InvolveMode::Common),
+                ("monitoring", InvolveMode::Monitoring),
+                ("1", InvolveMode::Monitoring),
+                ("insertion", InvolveMode::Insertion),
+                ("2", InvolveMode::Insertion),
+            ],
+        )
+    },
+    rule: "must be common, monitoring or insertion",
+};
 
-    /// Hands over the member that has one of the two names; null is unknown. Given under both names it is ambiguous, and nobody
-    /// could tell which one was meant.
-    fn take<T>(
-        &mut self,
-        names: [&'static str; 2],
-        read: impl Fn(&JsonText) -> Option<T>,
-        mut hand_over: impl FnMut(T),
-    ) -> Result<(), Reason> {
-        self.known.push(names);
-        let mut given = self.given.iter().filter(|(name, _)| names.contains(&name.as_str()));
-        let Some((name, value)) = given.next() else { return Ok(()) };
-        if given.next().is_some() {
-            return Err(Reason::Same(names));
-        }
-        self.any_known = true;
-        if value.kind() != JsonKind::Null {
-            hand_over(read(value).ok_or_else(|| Reason::WrongKind(name.clone()))?);
-        }
-        Ok(())
-    }
-
-    fn recognised<T>(self, item: T, known: Known) -> Result<T, Reason> {
-        match known {
-            Known::One if !self.any_known => Err(Reason::NothingKnown),
-            Known::One | Known::None => Ok(item),
-            Known::All => {
-                let unknown = self.given.into_iter().find(|(name, _)| !self.known.iter().flatten().any(|known| known == name));
-                unknown.map_or(Ok(item), |(name, _)| Err(Reason::Unknown(name)))
-            }
-        }
-    }
+/// What a name, or a number in its place, stands for.
+fn named<T, const N: usize>(value: &JsonText, names: [(&str, T); N]) -> Option<T> {
+    let given = value.as_scalar_text()?;
+    names.into_iter().find_map(|(name, meant)| (name == given).then_some(meant))
 }
 
-fn string(value: &JsonText) -> Option<String> {
-    value.as_string()
-}
-
-fn scalar(value: &JsonText) -> Option<String> {
-    value.as_scalar_text()
-}
-
-/// A number is epoch milliseconds, as in OIFDE; a string is RFC 3339.
+/// A number is epoch milliseconds, as in OIFDE; a string is a time as elsewhere.
 fn time(value: &JsonText) -> Option<Timestamp> {
     match value.kind() {
         JsonKind::Number => Timestamp::from_epoch_ms(value.as_str().parse().ok()?),
@@ -203,20 +197,48 @@ fn time(value: &JsonText) -> Option<Timestamp> {
     }
 }
 
-fn turn_source(value: &JsonText) -> Option<TurnSource> {
-    match value.as_scalar_text()?.as_str() {
-        "bot" | "0" => Some(TurnSource::Bot),
-        "agent" | "1" => Some(TurnSource::Agent),
-        _ => None,
-    }
+/// The members of an item, by either of two names each; in a document of ours, by the first.
+struct Members {
+    given: Vec<(String, JsonText)>,
+    names: Vec<&'static str>,
+    any_known: bool,
+    known: Known,
 }
 
-fn involve_mode(value: &JsonText) -> Option<InvolveMode> {
-    match value.as_scalar_text()?.as_str() {
-        "common" | "0" => Some(InvolveMode::Common),
-        "monitoring" | "1" => Some(InvolveMode::Monitoring),
-        "insertion" | "2" => Some(InvolveMode::Insertion),
-        _ => None,
+impl Members {
+    fn of(item: &JsonText, known: Known) -> Result<Self, Reason> {
+        let given = if known == Known::All { item.pairs() } else { item.members().ok() };
+        Ok(Self { given: given.ok_or(Reason::NoObject)?, names: Vec::new(), any_known: false, known })
+    }
+
+    /// Hands over the member that has one of the two names; null is unknown. Given under both names it is ambiguous, and nobody
+    /// could tell which one was meant.
+    fn take<T>(&mut self, both: [&'static str; 2], kind: &Kind<T>, mut hand_over: impl FnMut(T)) -> Result<(), Reason> {
+        let is_ours = self.known == Known::All;
+        let names = if is_ours { &both[..1] } else { &both[..] };
+        self.names.extend(names);
+        let mut given = self.given.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        let Some((name, value)) = given.next() else { return Ok(()) };
+        if given.next().is_some() {
+            return Err(if is_ours { Reason::Twice(both[0]) } else { Reason::Same(both) });
+        }
+        self.any_known = true;
+        if value.kind() != JsonKind::Null {
+            let read = if is_ours { kind.ours } else { kind.any };
+            hand_over(read(value).ok_or_else(|| Reason::Breaks { name: name.clone(), rule: kind.rule })?);
+        }
+        Ok(())
+    }
+
+    fn recognised<T>(self, item: T) -> Result<T, Reason> {
+        match self.known {
+            Known::One if !self.any_known => Err(Reason::NothingKnown),
+            Known::One | Known::None => Ok(item),
+            Known::All => {
+                let unknown = self.given.into_iter().find(|(name, _)| !self.names.contains(&name.as_str()));
+                unknown.map_or(Ok(item), |(name, _)| Err(Reason::Unknown(name)))
+            }
+        }
     }
 }
 

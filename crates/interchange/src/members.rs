@@ -56,7 +56,7 @@ impl Members {
 
     /// A member that is an array.
     pub(crate) fn items(&mut self, name: &'static str) -> Result<Option<Vec<JsonText>>, InvalidDocument> {
-        let Some(value) = self.take(name) else { return Ok(None) };
+        let Some(value) = self.given(name) else { return Ok(None) };
         value.items().map(Some).ok_or_else(|| self.invalid(name, "must be an array"))
     }
 
@@ -78,5 +78,5 @@ impl Members {
 
 /// The time in a JSON string.
 pub(crate) fn time_of(value: &JsonText) -> Option<Timestamp> {
-    Timestamp::parse_iso8601(&value.as_string()?)
+    Timestamp::parse_rfc3339(&value.as_string()?)
 }

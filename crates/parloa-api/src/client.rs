@@ -61,7 +61,8 @@ impl<N: Need> Client<N> {
         let access = match shared.directory.authenticate(tenant, key).await {
             Ok(access) => access,
             Err(AuthError::NotRecognised) => {
-                if let Some(source) = source {
+                // Who brings no key guesses nothing.
+                if let Some(source) = source.filter(|_| !key.is_empty()) {
                     shared.lockout.note_failure(source, tenant, now);
                 }
                 return Err(speech::not_recognised());

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use calldata_core::masking::shown;
 use calldata_core::port::{Amend, Amended, Once};
@@ -12,7 +12,7 @@ use calldata_interchange::read_turn_documents;
 
 use crate::Native;
 use crate::client::Need;
-use crate::create::read_session;
+use crate::create::{REPLAYED, read_body};
 use crate::get::session_id;
 use crate::id::Id;
 use crate::once::once;
@@ -39,8 +39,9 @@ const MAX_GROWTH: usize = 4;
     responses(
         ToWriters,
         (status = 200, description = "Added.", body = SessionResource, content_type = "application/json",
-            headers(("ETag" = String, description = "Changes with the session."))),
-        (status = 204, description = "Added; the key may not read, and is not told what else there is."),
+            headers(("ETag" = String, description = "Changes with the session."),
+                ("Idempotency-Replayed" = String, description = "`true` where the request was done before."))),
+        (status = 204, description = "Added; the key may not read, and is not told what else there is. Or it was added before, and the session was erased since."),
         (status = 400, description = "The turns cannot be read, or break a rule.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 404, description = "There is no such live session.", body = ProblemDocument, content_type = "application/problem+json"),
         (status = 409, description = "Another request has this key.", body = ProblemDocument, content_type = "application/problem+json"),
@@ -74,7 +75,7 @@ async fn add(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Pr
 #[utoipa::path(
     put, path = "/v1/sessions/{id}", operation_id = "replaceSession", tag = "sessions", summary = "Replace a session",
     description = "Puts what is given in the place of a session, which keeps its id, its source and its first receipt. What is not given is \
-        gone.",
+        gone. With `Content-Type: application/vcon+json`, the body is a vCon.",
     params(
         ("id" = String, Path, description = "The session.", example = "0192f4c4-1111-7abc-8def-000000000001"),
         ("If-Match" = Option<String>, Header, nullable = false, description = "The tag that the session must have."),
@@ -99,7 +100,7 @@ pub(crate) async fn replace(State(native): State<Native>, Id(id): Id, request: R
 async fn put(native: &Native, mut visit: Visit, id: &str) -> Result<Response, Problem> {
     let id = session_id(id)?;
     let body = visit.read_body(native).await?;
-    let new = read_session(text(&body)?, &visit.access.tenant)?;
+    let new = read_body(&visit, &body)?;
     if new.id.is_some_and(|given| given != id) {
         return Err(Problem::invalid("id", "is not that of the path"));
     }
@@ -148,12 +149,20 @@ async fn amend(
     let amend: Amend = Arc::new(move |session: &Session| {
         decide(session).map_err(|problem| *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem)).ok()
     });
-    match native.shared.sessions.amend(access, id, once, amend).await? {
-        Amended::Changed(session) | Amended::Repeated(session) if access.scopes.read => {
-            Ok(answer(StatusCode::OK, &session, &tag(&session)))
-        }
-        // Who may only write is not told what else there is.
-        Amended::Changed(_) | Amended::Repeated(_) => Ok(StatusCode::NO_CONTENT.into_response()),
+    let amended = native.shared.sessions.amend(access, id, once, amend).await?;
+    let repeated = |mut response: Response| {
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+    };
+    // Who may only write is not told what else there is.
+    let shown = |session: &Session| {
+        if access.scopes.read { answer(StatusCode::OK, session, &tag(session)) } else { StatusCode::NO_CONTENT.into_response() }
+    };
+    match amended {
+        Amended::Changed(session) => Ok(shown(&session)),
+        Amended::Repeated(session) => Ok(repeated(shown(&session))),
+        // It was done, and there is nothing left to show.
+        Amended::Erased => Ok(repeated(StatusCode::NO_CONTENT.into_response())),
         Amended::Left(_) => Err(refusal.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(Problem::busy)),
         Amended::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
         Amended::NoSuchSession => Err(Problem::no_session()),

@@ -4,12 +4,13 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use calldata_core::audit::{Action, Entry, EntryFilter, EntryPlace};
-use calldata_core::{KeyId, Timestamp};
+use calldata_core::{KeyId, TenantId, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Native;
 use crate::client::Need;
+use crate::cursor::Parts;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::refusals::ToAdmins;
@@ -93,22 +94,39 @@ async fn list(native: &Native, visit: Visit) -> Result<Response, Problem> {
         action: action.map_err(|rule| Problem::invalid("action", rule))?,
         callers,
     };
-    let after = parameters
-        .get("cursor")
-        .map(|cursor| place(cursor).ok_or_else(|| Problem::about(Code::InvalidCursor, "cursor", "is not one of this list")));
+    let parts = parts_of(tenant.id, &filter);
+    let after = parameters.get("cursor").map(|cursor| {
+        place(native, &parts, cursor).ok_or_else(|| Problem::about(Code::InvalidCursor, "cursor", "is not one of this list"))
+    });
     let limit = parameters.limit()?;
     let mut found = native.audit.entries(tenant.id, &filter, after.transpose()?, limit + 1).await?;
     let is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) <= limit;
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = found.last().filter(|_| !is_last).map(|last| format!("{}.{}", last.at.epoch_ms(), last.id));
+    let next =
+        found.last().filter(|_| !is_last).and_then(|last| native.cursors.sign(&parts, &format!("{}.{}", last.at.epoch_ms(), last.id)));
     let page = AuditPage { items: found.into_iter().map(AuditEntry::from).collect(), next };
     let body = serde_json::to_string(&page).map_err(|_| Problem::new(Code::Internal, "the page cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, JSON)], body).into_response())
 }
 
-/// A place of this list means the same in every other one: it is no secret, and need not be signed.
-fn place(cursor: &str) -> Option<EntryPlace> {
-    let (at, id) = cursor.split_once('.')?;
+/// What tells this list from others.
+fn parts_of(tenant: TenantId, filter: &EntryFilter) -> Parts {
+    let EntryFilter { from, until, key, action, callers } = filter;
+    let number = |moment: &Option<Timestamp>| moment.map(|moment| moment.epoch_ms().to_string());
+    vec![
+        Some("audit".to_owned()),
+        Some(tenant.number().to_string()),
+        number(from),
+        number(until),
+        key.as_ref().map(|key| key.as_str().to_owned()),
+        action.map(|action| action.name().to_owned()),
+        Some(callers.join(" ")),
+    ]
+}
+
+fn place(native: &Native, parts: &Parts, cursor: &str) -> Option<EntryPlace> {
+    let text = native.cursors.signed(parts, cursor)?;
+    let (at, id) = text.split_once('.')?;
     Some(EntryPlace { at: Timestamp::from_epoch_ms(at.parse().ok()?)?, id: id.parse().ok()? })
 }
 

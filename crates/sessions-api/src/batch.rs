@@ -72,6 +72,7 @@ pub(crate) async fn batch(State(native): State<Native>, request: Request) -> Res
 
 async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     visit.takes_no_parameters()?;
+    visit.is_plain()?;
     let (answers, to_send) = mpsc::channel(UNREAD);
     let lines = Lines::of(visit.take_body(), native.shared.limits.body_bytes);
     let Visit { access, seat, .. } = visit;
@@ -257,7 +258,8 @@ impl Lines {
                 return Some(line);
             }
         }
-        if self.here.len() > self.most_bytes {
+        // With room for the end of a line, which is none of it.
+        if self.here.len() > self.most_bytes + 2 {
             self.is_too_long = true;
             self.here.clear();
         }
@@ -265,7 +267,8 @@ impl Lines {
     }
 
     fn line(&mut self, bytes: Bytes) -> Option<Line> {
-        if std::mem::take(&mut self.is_too_long) || bytes.len() > self.most_bytes {
+        let said = bytes.strip_suffix(b"\n").map_or(&bytes[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+        if std::mem::take(&mut self.is_too_long) || said.len() > self.most_bytes {
             return Some(Line::TooLong(self.number));
         }
         (!bytes.trim_ascii().is_empty()).then_some(Line::Whole(self.number, bytes))
@@ -300,5 +303,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_is_too_long_is_passed_over_and_those_behind_it_are_read() {
         assert_eq!(lines(&["aaaa", "aaaa", "aaaa\nb\ncccc", "cccc"], 4).await, ["1 too long", "2 b", "3 too long"]);
+        assert_eq!(lines(&["aaaa\nbbbb\r\nccccc\ndddd"], 4).await, ["1 aaaa", "2 bbbb", "3 too long", "4 dddd"]);
+        assert_eq!(lines(&["aaaa", "\n", "bbbb\r", "\n", "ccccc"], 4).await, ["1 aaaa", "2 bbbb", "3 too long"]);
     }
 }

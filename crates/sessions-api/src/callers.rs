@@ -9,7 +9,7 @@ use bytes::Bytes;
 use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
 use calldata_core::json_text::push_string;
-use calldata_core::{CallerKey, Country, JsonText, JsonTextError, Receipt, Tenant, Timestamp};
+use calldata_core::{Caller, CallerKey, Country, JsonKind, JsonText, JsonTextError, Receipt, Tenant, Timestamp};
 use calldata_http::Stay;
 use futures_util::stream;
 use serde::Serialize;
@@ -220,7 +220,7 @@ fn answer(receipt: Receipt) -> Response {
 
 /// The caller that a body names.
 fn caller_of(body: &str, tenant: &Tenant) -> Result<CallerKey, Problem> {
-    let unreadable = |error| Problem::new(Code::InvalidRequest, format!("the body {error}"));
+    let unreadable = |error| Problem::new(Code::InvalidRequest, format!("the body is {error}"));
     let members = JsonText::parse(body).map_err(unreadable)?.pairs().ok_or(JsonTextError::NotAnObject).map_err(unreadable)?;
     let (mut caller, mut country) = (None, tenant.default_country);
     for (name, value) in members {
@@ -228,15 +228,18 @@ fn caller_of(body: &str, tenant: &Tenant) -> Result<CallerKey, Problem> {
             // Nobody could tell which one is meant.
             "caller" if caller.is_some() => return Err(Problem::invalid("caller", "is given twice")),
             "caller" => caller = value.as_string().filter(|caller| !caller.is_empty()),
+            "countryCode" if value.kind() == JsonKind::Null => {}
             "countryCode" => {
                 let code = value.as_scalar_text().and_then(|code| Country::parse(&code).ok());
                 country = code.ok_or_else(|| {
                     Problem::invalid("countryCode", "is not a country (a calling code such as +41, or two letters such as CH)")
                 })?;
             }
+            // Here the name of a member may be the number itself.
             _ => return Err(Problem::new(Code::UnknownMember, "a member is not known; there are caller and countryCode")),
         }
     }
     let caller = caller.ok_or_else(|| Problem::invalid("caller", "must be a phone number or a user id"))?;
-    Ok(CallerKey::of(&caller, country))
+    let caller = Caller::new(&caller, country).map_err(|error| Problem::invalid("caller", &error.to_string()))?;
+    Ok(caller.key().clone())
 }

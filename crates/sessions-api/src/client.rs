@@ -38,8 +38,10 @@ impl Need {
 /// Recognises who sent a request, and counts it to its tenant.
 pub(crate) async fn recognise(shared: &Shared, parts: &Parts, seat: &Seat, need: Need) -> Result<Access, Problem> {
     let credentials = parts.headers.get(header::AUTHORIZATION).and_then(|header| credentials(header.to_str().ok()?));
-    // Missing credentials take the same way as wrong ones: empty, they match nothing.
-    let Credentials { client_id, key } = credentials.unwrap_or_default();
+    // Who brings none guesses nothing, and is not counted among those who do.
+    let Some(Credentials { client_id, key }) = credentials else {
+        return Err(Problem::new(Code::NotAuthenticated, "send a live key as Authorization: Bearer KEY"));
+    };
     let name = client_id.as_deref().map_or(TenantName::OfKey, TenantName::Client);
     let (source, now) = (parts.extensions.get::<Source>().copied(), shared.sessions.now());
     if let Some(retry_after) = source.and_then(|source| shared.lockout.locked_for_bearer(source, name, &key, now)) {
@@ -66,7 +68,7 @@ pub(crate) async fn recognise(shared: &Shared, parts: &Parts, seat: &Seat, need:
 }
 
 /// A key, and the client's name where the key alone does not say whose it is.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Credentials {
     client_id: Option<String>,
     key: String,

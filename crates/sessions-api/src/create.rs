@@ -5,10 +5,11 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use calldata_core::port::Creation;
 use calldata_core::{NewSession, Session, Tenant};
-use calldata_interchange::SessionDocument;
+use calldata_interchange::{SessionDocument, vcon};
 
 use crate::Native;
 use crate::client::Need;
+use crate::get::VCON;
 use crate::once::once;
 use crate::problem::{Code, Problem, ProblemDocument};
 use crate::refusals::ToWriters;
@@ -16,13 +17,14 @@ use crate::resource::{answer, tag};
 use crate::shapes::SessionResource;
 use crate::visit::{Visit, text};
 
-const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Stores a session.
 #[utoipa::path(
     post, path = "/v1/sessions", operation_id = "createSession", tag = "sessions", summary = "Store a session",
     description = "Stores one session, with its turns and answers if there are any, and answers once it is durable. With an \
-        `Idempotency-Key`, the same request again within a day is answered as the first one was and stores nothing.",
+        `Idempotency-Key`, the same request again within a day is answered as the first one was and stores nothing. With `Content-Type: \
+        application/vcon+json`, the body is a vCon.",
     params(("Idempotency-Key" = Option<String>, Header, nullable = false, description = "A name for the request, 1 to 255 characters; the same one for every repetition.")),
     request_body(content = SessionResource, content_type = "application/json"),
     responses(
@@ -43,18 +45,31 @@ pub(crate) async fn create(State(native): State<Native>, request: Request) -> Re
 async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     let body = visit.read_body(native).await?;
     let once = once(&visit, "POST /v1/sessions", &body)?;
-    let new = read_session(text(&body)?, &visit.access.tenant)?;
+    let new = read_body(&visit, &body)?;
     let (creation, session) = native.shared.sessions.create(&visit.access, new, once).await?;
     match creation {
         Creation::Created => Ok(created(&session, false)),
-        // Of one that is gone since, what it was told to be is all that is known.
-        Creation::Repeated(known) => {
-            let known = known.map(|known| *known).filter(|_| visit.access.scopes.read);
-            Ok(created(&known.unwrap_or(session), true))
+        Creation::Repeated(Some(known)) if visit.access.scopes.read => Ok(created(&known, true)),
+        // Who may only write is told what he was told the first time, and not what became of it since.
+        Creation::Repeated(Some(known)) => {
+            let first = known.received_first;
+            Ok(created(&Session { id: known.id, received_first: first, received_last: first, ..session }, true))
         }
+        // Of one that is gone since, what it was told to be is all that is known.
+        Creation::Repeated(None) => Ok(created(&session, true)),
         Creation::NameTaken => Err(Problem::about(Code::Conflict, "Idempotency-Key", "belongs to a request for something else")),
         Creation::IdTaken => Err(Problem::about(Code::Conflict, "id", "belongs to a session that is there already")),
     }
+}
+
+/// The session in a body, as JSON or as a vCon.
+pub(crate) fn read_body(visit: &Visit, body: &[u8]) -> Result<NewSession, Problem> {
+    let tenant = &visit.access.tenant;
+    let media_type = visit.header("content-type")?.and_then(|value| value.split(';').next()).map(str::trim);
+    if media_type.is_some_and(|media_type| media_type.eq_ignore_ascii_case(VCON)) {
+        return Ok(NewSession { received: None, ..vcon::read(text(body)?, tenant.default_country)? });
+    }
+    read_session(text(body)?, tenant)
 }
 
 /// The session that a text describes. When it was received, is the gateway's to say.

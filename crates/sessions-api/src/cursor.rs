@@ -27,6 +27,9 @@ pub(crate) struct List<'l> {
     pub(crate) filter: &'l Filter,
 }
 
+/// What a list is made of, part by part.
+pub(crate) type Parts = Vec<Option<String>>;
+
 impl Cursors {
     pub(crate) fn new(secrets: Vec<SecretString>) -> Self {
         Self(Arc::new(secrets))
@@ -34,47 +37,61 @@ impl Cursors {
 
     /// The cursor of a place in a list.
     pub(crate) fn write(&self, list: &List<'_>, place: &Place) -> Option<String> {
-        let text = format!("{} {}", place.started.epoch_ms(), place.id);
-        let mut bytes = signature(self.0.first()?, list, &text)?;
-        bytes.extend_from_slice(text.as_bytes());
-        Some(URL_SAFE_NO_PAD.encode(bytes))
+        self.sign(&list.parts(), &format!("{} {}", place.started.epoch_ms(), place.id))
     }
 
     /// The place in a list; `None` for what is no cursor of it.
     pub(crate) fn read(&self, list: &List<'_>, cursor: &str) -> Option<Place> {
+        let text = self.signed(&list.parts(), cursor)?;
+        let (started, id) = text.split_once(' ')?;
+        Some(Place { started: Timestamp::from_epoch_ms(started.parse().ok()?)?, id: SessionId::new(id).ok()? })
+    }
+
+    /// The cursor of a place that is written as this text, in a list of these parts.
+    pub(crate) fn sign(&self, list: &Parts, text: &str) -> Option<String> {
+        let mut bytes = signature(self.0.first()?, list, text)?;
+        bytes.extend_from_slice(text.as_bytes());
+        Some(URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The text of which this is the cursor in such a list.
+    pub(crate) fn signed(&self, list: &Parts, cursor: &str) -> Option<String> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (signed, text) = bytes.split_at_checked(SIGNATURE_BYTES)?;
         let text = std::str::from_utf8(text).ok()?;
         let is_ours = self.0.iter().filter_map(|secret| signature(secret, list, text)).any(|ours| ours == signed);
-        let (started, id) = text.split_once(' ').filter(|_| is_ours)?;
-        Some(Place { started: Timestamp::from_epoch_ms(started.parse().ok()?)?, id: SessionId::new(id).ok()? })
+        is_ours.then(|| text.to_owned())
+    }
+}
+
+impl List<'_> {
+    fn parts(&self) -> Parts {
+        let Self { tenant, kind, filter } = self;
+        let Filter { call_id, caller, cti_call_id, conversation, intent, from, until, received_until, text } = filter;
+        let number = |moment: &Option<Timestamp>| moment.map(|moment| moment.epoch_ms().to_string());
+        vec![
+            Some(tenant.number().to_string()),
+            Some((*kind).to_owned()),
+            call_id.as_ref().map(ToString::to_string),
+            caller.as_ref().map(|caller| caller.as_str().to_owned()),
+            cti_call_id.clone(),
+            conversation.clone(),
+            intent.clone(),
+            number(from),
+            number(until),
+            number(received_until),
+            text.as_ref().map(|needle| needle.as_str().to_owned()),
+        ]
     }
 }
 
 /// Guessing one leads to nothing but a place in a list that its guesser may read anyway.
-fn signature(secret: &SecretString, list: &List<'_>, text: &str) -> Option<Vec<u8>> {
-    let List { tenant, kind, filter } = list;
-    let Filter { call_id, caller, cti_call_id, conversation, intent, from, until, received_until, text: needle } = filter;
-    let number = |moment: &Option<Timestamp>| moment.map(|moment| moment.epoch_ms().to_string());
+fn signature(secret: &SecretString, list: &Parts, text: &str) -> Option<Vec<u8>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).ok()?;
     mac.update(MARK);
-    let parts = [
-        Some(tenant.number().to_string()),
-        Some((*kind).to_owned()),
-        call_id.as_ref().map(ToString::to_string),
-        caller.as_ref().map(|caller| caller.as_str().to_owned()),
-        cti_call_id.clone(),
-        conversation.clone(),
-        intent.clone(),
-        number(from),
-        number(until),
-        number(received_until),
-        needle.as_ref().map(|needle| needle.as_str().to_owned()),
-        Some(text.to_owned()),
-    ];
-    for part in parts {
+    for part in list.iter().map(Option::as_deref).chain([Some(text)]) {
         // Each with its length, so that no two lists make the same bytes.
-        let length = part.as_ref().map_or(-1, |part| i64::try_from(part.len()).unwrap_or(i64::MAX));
+        let length = part.map_or(-1, |part| i64::try_from(part.len()).unwrap_or(i64::MAX));
         mac.update(&length.to_be_bytes());
         mac.update(part.unwrap_or_default().as_bytes());
     }

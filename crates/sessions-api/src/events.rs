@@ -77,7 +77,7 @@ pub(crate) async fn events(State(native): State<Native>, request: Request) -> Re
 
 async fn follow(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let parameters = Parameters::read(visit.parts.uri.query(), &["lastEventId"])?;
-    let after = visit.header(LAST_EVENT_ID)?.or(parameters.get("lastEventId"));
+    let after = visit.header(LAST_EVENT_ID)?.filter(|id| !id.is_empty()).or(parameters.get("lastEventId"));
     let unknown = |why: &str| Problem::about(Code::InvalidCursor, "Last-Event-ID", why);
     let after = after.map(str::parse::<Position>).transpose().map_err(|_| unknown("is not the id of an event"))?;
     let Visit { access, seat, .. } = visit;

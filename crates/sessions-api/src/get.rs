@@ -13,12 +13,12 @@ use crate::id::Id;
 use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::refusals::ToReaders;
-use crate::resource::{JSON, answer, is_known, set_tag, tag};
+use crate::resource::{JSON, answer, is_known, set_tag, tag, vcon_tag};
 use crate::shapes::SessionResource;
 use crate::visit::Visit;
 
 /// What a vCon is called.
-const VCON: &str = "application/vcon+json";
+pub(crate) const VCON: &str = "application/vcon+json";
 
 /// Gives a session.
 #[utoipa::path(
@@ -46,14 +46,15 @@ async fn show(native: &Native, visit: Visit, id: &str) -> Result<Response, Probl
     Parameters::read(visit.parts.uri.query(), &[])?;
     let id = session_id(id)?;
     let found = native.shared.sessions.find(&visit.access, &id).await?.ok_or_else(Problem::no_session)?;
-    let tag = tag(&found);
+    let as_vcon = preferred(&visit.parts.headers, JSON, &[VCON]) == VCON;
+    let tag = if as_vcon { vcon_tag(&tag(&found)) } else { tag(&found) };
     if is_known(&visit.parts.headers, &tag)? {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         set_tag(&mut response, &tag);
         response.headers_mut().insert(header::VARY, header::HeaderValue::from_static("Accept"));
         return Ok(response);
     }
-    let mut response = if preferred(&visit.parts.headers, JSON, &[VCON]) == VCON {
+    let mut response = if as_vcon {
         let mut text = String::new();
         vcon::write(&found, &visit.access.tenant.name, &mut text);
         let mut response = ([(header::CONTENT_TYPE, VCON)], text).into_response();

@@ -80,7 +80,8 @@ async fn sessions(native: &Native, visit: Visit) -> Result<Response, Problem> {
 #[utoipa::path(
     get, path = "/v1/calls", operation_id = "listCalls", tag = "sessions", summary = "List calls",
     description = "Lists the calls of which a session matches all that is given, each with all its sessions, oldest start first. A call is \
-        what one caller did under one call id. Ordered by the newest session that matches; otherwise as the list of sessions.",
+        what one caller did under one call id. Ordered by when the first session that matches began, newest first; otherwise as the list of \
+        sessions.",
     params(
         ("caller" = Option<String>, Query, description = "As for sessions; so are the others.", example = "+4930123456"),
         ("countryCode" = Option<String>, Query, description = "The country of a local number in `caller`.", example = "+49"),

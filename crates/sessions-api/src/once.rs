@@ -14,7 +14,7 @@ const MAX_NAME_BYTES: usize = 255;
 pub(crate) fn once(visit: &Visit, what: &str, body: &[u8]) -> Result<Option<Once>, Problem> {
     let Some(name) = visit.header(IDEMPOTENCY_KEY)? else { return Ok(None) };
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
-        return Err(Problem::invalid(IDEMPOTENCY_KEY, &format!("must have 1 to {MAX_NAME_BYTES} characters")));
+        return Err(Problem::invalid("Idempotency-Key", &format!("must have 1 to {MAX_NAME_BYTES} characters")));
     }
     let hash = |parts: [&[u8]; 2]| {
         let mut hash = Sha256::new();

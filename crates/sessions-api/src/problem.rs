@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use calldata_core::StoreError;
 use calldata_http::{RETRY_AFTER_S, Refusal, with_request_id};
 use calldata_interchange::InvalidDocument;
+use calldata_interchange::invalid::shown;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -123,6 +124,11 @@ impl Problem {
         Self::about(Code::InvalidField, field, rule)
     }
 
+    /// About a member or a parameter that there is not; its name is the client's own word.
+    pub(crate) fn unknown(name: &str, detail: impl Into<String>) -> Self {
+        Self { field: Some(shown(name)), ..Self::new(Code::UnknownMember, detail) }
+    }
+
     pub(crate) fn busy() -> Self {
         Self { retry_after: Some(HeaderValue::from_static(RETRY_AFTER_S)), ..Self::new(Code::Busy, "repeat the request in a moment") }
     }
@@ -130,6 +136,11 @@ impl Problem {
     pub(crate) fn other_method() -> Self {
         let status = Some(StatusCode::METHOD_NOT_ALLOWED);
         Self { status, ..Self::new(Code::InvalidRequest, "this path has other methods; see /docs") }
+    }
+
+    pub(crate) fn unsupported_encoding() -> Self {
+        let status = Some(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        Self { status, ..Self::about(Code::InvalidRequest, "Content-Encoding", "must be left out: bodies are taken as they are") }
     }
 
     pub(crate) fn no_session() -> Self {

@@ -17,14 +17,18 @@ pub(crate) struct Parameters(Vec<(String, String)>);
 impl Parameters {
     /// Reads a query of which these are the parameters. A misspelt one is refused: without it, the answer would be another one.
     pub(crate) fn read(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let query = query.unwrap_or_default();
+        if !is_encoded(query) {
+            return Err(Problem::new(Code::InvalidRequest, "the query is not percent-encoded UTF-8"));
+        }
         let mut parameters: Vec<(String, String)> = Vec::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let Some(name) = known.iter().find(|known| **known == name) else {
                 let detail = match known {
                     [] => "there are no parameters here".to_owned(),
                     known => format!("a parameter is not known; there are {}", known.join(", ")),
                 };
-                return Err(Problem::new(Code::UnknownMember, detail));
+                return Err(Problem::unknown(&name, detail));
             };
             if value.is_empty() {
                 // A page that was asked for with nothing is not the first one.
@@ -63,7 +67,7 @@ impl Parameters {
     pub(crate) fn time(&self, name: &str) -> Result<Option<Timestamp>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         // A `+` that was not encoded arrives as a space.
-        let read = Timestamp::parse_iso8601(&text.replace(' ', "+"));
+        let read = Timestamp::parse_rfc3339(&text.replace(' ', "+"));
         read.map(Some).ok_or_else(|| Problem::invalid(name, "is not a time (RFC 3339)"))
     }
 
@@ -95,6 +99,16 @@ impl Parameters {
     }
 }
 
+/// Whether every `%` begins a byte, and the bytes are text. What is not would be replaced in silence.
+fn is_encoded(query: &str) -> bool {
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let bytes = query.as_bytes();
+    let whole = bytes.iter().enumerate().all(|(at, byte)| *byte != b'%' || (is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2))));
+    let stands_in = |text: &str| text.contains(char::REPLACEMENT_CHARACTER);
+    let is_given = stands_in(query) || query.to_ascii_uppercase().contains("%EF%BF%BD");
+    whole && (is_given || !form_urlencoded::parse(bytes).any(|(name, value)| stands_in(&name) || stands_in(&value)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,7 +138,10 @@ mod tests {
             "caller=",
             "caller=1&caller=2",
             "from=yesterday",
-            "from=2024-02-28&to=2024-02-27",
+            "from=2024-02-28T00:00:00Z&to=2024-02-27T00:00:00Z",
+            "from=2024-02-27",
+            "caller=%zz",
+            "caller=%FF",
             "limit=0",
             "limit=101",
             "limit=+1",

@@ -32,6 +32,11 @@ pub(crate) fn tag(session: &Session) -> String {
     digits + "\""
 }
 
+/// The same of the session as a vCon: no two representations share a tag.
+pub(crate) fn vcon_tag(tag: &str) -> String {
+    format!("{}-vcon\"", tag.trim_end_matches('"'))
+}
+
 /// Answers with a session as it is shown to whoever asks, under the tag of what is stored.
 pub(crate) fn answer(status: StatusCode, shown: &Session, tag: &str) -> Response {
     let mut response = (status, [(header::CONTENT_TYPE, JSON)], text(shown)).into_response();
@@ -65,7 +70,10 @@ impl Expected {
     pub(crate) fn is_met(&self, session: &Session) -> bool {
         match self {
             Self::Anything => true,
-            Self::Tags(tags) => tags.contains(&tag(session)),
+            Self::Tags(tags) => {
+                let tag = tag(session);
+                tags.contains(&tag) || tags.contains(&vcon_tag(&tag))
+            }
         }
     }
 }

@@ -71,6 +71,7 @@ impl Visit {
     /// The body as a whole.
     pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
         self.takes_no_parameters()?;
+        self.is_plain()?;
         read_body(self.take_body(), self.arrived, native.shared.limits).await.map_err(|error| match error {
             BodyError::TooLarge => {
                 Problem::new(Code::TooLarge, format!("the body has more than {} bytes", native.shared.limits.body_bytes))
@@ -83,6 +84,14 @@ impl Visit {
     /// A parameter that is not known is refused, and what takes a body takes none.
     pub(crate) fn takes_no_parameters(&self) -> Result<(), Problem> {
         Parameters::read(self.parts.uri.query(), &[]).map(drop)
+    }
+
+    /// A body that is packed is refused: what it unpacks to has no bound.
+    pub(crate) fn is_plain(&self) -> Result<(), Problem> {
+        match self.header("content-encoding")? {
+            Some(encoding) if !encoding.eq_ignore_ascii_case("identity") => Err(Problem::unsupported_encoding()),
+            _ => Ok(()),
+        }
     }
 
     /// A header's value, where it is there once and readable.

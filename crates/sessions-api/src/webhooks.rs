@@ -333,7 +333,7 @@ fn no_webhook() -> Problem {
 
 /// URL and kinds that a body names.
 fn wanted(body: &str) -> Result<(String, BTreeSet<EventKind>), Problem> {
-    let members = members_of(body).map_err(|error| Problem::new(Code::InvalidRequest, format!("the body {error}")))?;
+    let members = members_of(body).map_err(|error| Problem::new(Code::InvalidRequest, format!("the body is {error}")))?;
     let (mut url, mut kinds) = (None, BTreeSet::from(EventKind::ALL));
     for (name, value) in members {
         match name.as_str() {
@@ -344,7 +344,7 @@ fn wanted(body: &str) -> Result<(String, BTreeSet<EventKind>), Problem> {
                 let rule = "must be a list of session.created, session.updated and session.erased";
                 kinds = named.flatten().ok_or_else(|| Problem::invalid("events", rule))?;
             }
-            _ => return Err(Problem::new(Code::UnknownMember, "a member is not known; there are url and events")),
+            _ => return Err(Problem::unknown(&name, "a member is not known; there are url and events")),
         }
     }
     Ok((url.ok_or_else(|| Problem::invalid("url", "must be a text"))?, kinds))

@@ -156,6 +156,7 @@ struct Asked {
     now: Timestamp,
     once: Option<Once>,
     amend: Amend,
+    pseudonyms: Option<Pseudonyms>,
 }
 
 /// See [`calldata_core::port::Catalog::amend`].
@@ -168,14 +169,20 @@ pub(crate) async fn amend(
     amend: Amend,
 ) -> Result<Amended, StoreError> {
     let amend_in: Work<Asked, Done<Amended>> = |transaction, asked| Box::pin(amend_in(transaction, asked));
-    let asked = Asked { scope, id: id.clone(), now, once, amend };
+    let asked = Asked { scope, id: id.clone(), now, once, amend, pseudonyms: database.recognised_by().get().cloned() };
     let ((amended, _), _) = database.writer().transact_on_sessions(&asked, amend_in, change).await?;
     Ok(amended)
 }
 
 async fn amend_in(transaction: &DatabaseTransaction, asked: &Asked) -> Result<Done<Amended>, StoreError> {
-    let Asked { scope, id, now, once, amend } = asked;
-    let Some(before) = find(transaction, *scope, id, true).await? else { return Ok((Amended::NoSuchSession, None)) };
+    let Asked { scope, id, now, once, amend, pseudonyms } = asked;
+    let Some(before) = find(transaction, *scope, id, true).await? else {
+        let was_done = match once.as_ref().zip(pseudonyms.as_ref()) {
+            Some((once, known_by)) => is_erased(transaction, known_by, scope.tenant(), &once.both(), now.epoch_ms()).await?,
+            None => false,
+        };
+        return Ok((if was_done { Amended::Erased } else { Amended::NoSuchSession }, None));
+    };
     let session = row::to_session(before.clone())?;
     if let Some(once) = once {
         match take_name(transaction, scope.tenant(), once, id, now.epoch_ms()).await? {

@@ -19,6 +19,7 @@ use crate::memory::Change;
 use crate::outbox::{Told, mark, number_of, tell};
 use crate::sqlite::scrub::scrub;
 use crate::transact::Work;
+use crate::webhook_deliveries::forget_in;
 
 /// Sessions that are erased in one transaction; each has its pages overwritten.
 const TOGETHER: u64 = 200;
@@ -73,13 +74,13 @@ impl Erasures for Database {
     }
 
     async fn erase_some(&self, erasure: &Erasure, received_until: Option<Timestamp>, now: Timestamp) -> Result<u64, StoreError> {
+        type Given = (Erasure, Option<Timestamp>, Timestamp, Option<Pseudonyms>);
         let Some(caller) = &erasure.caller else { return Ok(0) };
         // Looked for without keeping anybody from writing: it is asked again and again, and mostly there is nothing.
         let any = of_caller(erasure.tenant, caller, received_until).limit(1).into_tuple::<ToErase>().one(self.readers());
         if self.read(async { any.await.map_err(of_statement) }).await?.is_none() {
             return Ok(0);
         }
-        type Given = (Erasure, Option<Timestamp>, Timestamp, Option<Pseudonyms>);
         let erase: Work<Given, u64> = |transaction, (erasure, received_until, now, pseudonyms)| {
             Box::pin(erase_in(transaction, erasure, *received_until, *now, pseudonyms.as_ref()))
         };
@@ -222,6 +223,8 @@ async fn erase_in(
     }
     let unreadable = |_| Unreadable { table: "session", column: "id" };
     let told: Vec<_> = ids.iter().map(|id| SessionId::new(id).map_err(unreadable)).collect::<Result<_, _>>()?;
+    // What was given up is listed, and what waits would be sent.
+    forget_in(transaction, tenant, &told, now).await?;
     let told = told.into_iter().map(|session| Told { tenant, kind: EventKind::Erased, session, at: now.epoch_ms() });
     tell(transaction, told).await?;
     let erased = u64::try_from(ids.len()).unwrap_or(u64::MAX);

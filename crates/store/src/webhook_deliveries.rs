@@ -252,30 +252,37 @@ pub(crate) async fn replay(
 
 /// See [`calldata_core::WebhookStore::forget_deliveries`].
 pub(crate) async fn forget(writer: &Writer, tenant: TenantId, sessions: &[SessionId], now: Timestamp) -> Result<u64, StoreError> {
-    let forget: Work<(TenantId, &[SessionId], Timestamp), u64> = |transaction, (tenant, sessions, now)| {
-        Box::pin(async move {
-            let of_tenant = webhook::Entity::find().filter(webhook::Column::TenantId.eq(tenant.number()));
-            // In one order, so that no two wait for each other.
-            let rows = of_tenant.order_by_asc(webhook::Column::Id).lock_exclusive().all(transaction).await.map_err(of_statement)?;
-            let mut forgotten = 0;
-            for row in rows {
-                let id = WebhookId::new(&row.id).map_err(|_| Unreadable { table: "webhook", column: "id" })?;
-                let key = WebhookKey { tenant: *tenant, id };
-                for some in sessions.chunks(SESSIONS) {
-                    let about = of_webhook(&key)
-                        .add(Column::SessionId.is_in(some.iter().map(SessionId::as_str)))
-                        .add(Column::Kind.ne(EventKind::Erased.name()));
-                    let gone = Entity::delete_many().filter(about).exec(transaction).await.map_err(of_statement)?.rows_affected;
-                    forgotten += gone;
-                    for session in some.iter().filter(|_| gone > 0) {
-                        let_first_go(transaction, &key, session.as_str(), *now).await?;
-                    }
-                }
-            }
-            Ok(forgotten)
-        })
-    };
+    let forget: Work<(TenantId, &[SessionId], Timestamp), u64> =
+        |transaction, (tenant, sessions, now)| Box::pin(forget_in(transaction, *tenant, sessions, *now));
     writer.transact(&(tenant, sessions, now), forget).await
+}
+
+/// The same beside something else.
+pub(crate) async fn forget_in(
+    transaction: &DatabaseTransaction,
+    tenant: TenantId,
+    sessions: &[SessionId],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let of_tenant = webhook::Entity::find().filter(webhook::Column::TenantId.eq(tenant.number()));
+    // In one order, so that no two wait for each other.
+    let rows = of_tenant.order_by_asc(webhook::Column::Id).lock_exclusive().all(transaction).await.map_err(of_statement)?;
+    let mut forgotten = 0;
+    for row in rows {
+        let id = WebhookId::new(&row.id).map_err(|_| Unreadable { table: "webhook", column: "id" })?;
+        let key = WebhookKey { tenant, id };
+        for some in sessions.chunks(SESSIONS) {
+            let about = of_webhook(&key)
+                .add(Column::SessionId.is_in(some.iter().map(SessionId::as_str)))
+                .add(Column::Kind.ne(EventKind::Erased.name()));
+            let gone = Entity::delete_many().filter(about).exec(transaction).await.map_err(of_statement)?.rows_affected;
+            forgotten += gone;
+            for session in some.iter().filter(|_| gone > 0) {
+                let_first_go(transaction, &key, session.as_str(), now).await?;
+            }
+        }
+    }
+    Ok(forgotten)
 }
 
 /// Drops some of a webhook's deliveries; returns how many, and 0 when none is left.

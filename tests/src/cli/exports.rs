@@ -81,6 +81,11 @@ fn a_caller_is_erased_for_good_and_the_number_may_come_from_standard_input() {
     tenant(&place, "c");
     place.write("sessions.ndjson", SESSIONS);
     place.run(&["import", "--client-id", "c", "--format", "sessions", "sessions.ndjson"]).fine();
+    let theirs = ["export", "--client-id", "c", "--format", "sessions", "--caller", "-"];
+    let of_caller = place.run_with_input(&theirs, "(030) 12 34 56\n");
+    assert!(of_caller.out.lines().count() == 1 && of_caller.out.contains("30 123456"), "{of_caller:?}");
+    assert!(place.run_with_input(&theirs, "nobody\n").out.is_empty());
+    assert!(place.run_with_input(&["erase", "--client-id", "c", "--caller", "-"], "a\0b\n").failure().contains("--caller holds NUL"));
     let receipt = place.run_with_input(&["erase", "--client-id", "c", "--caller", "-", "--json"], "030 123456\n").json();
     assert_eq!(receipt["sessions"], 1);
     assert!(receipt["caller"].as_str().unwrap().starts_with("hmac:") && receipt["purgedAt"].is_string(), "{receipt}");

@@ -45,6 +45,20 @@ fn without_a_live_key_there_is_one_answer() {
 }
 
 #[test]
+fn who_brings_no_key_guesses_nothing_and_is_not_locked_out() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        for number in 0..30 {
+            let answer = gateway.client.request("GET", "/v1/sessions", &[], Vec::new()).await;
+            assert_eq!(problem(&answer), of("not-authenticated", None, 401), "{number}");
+            let parloa = gateway.client.request("GET", "/api/CallData?clientId=c&caller=110&callid=1", &[], Vec::new()).await;
+            assert_eq!(parloa.status, 401, "{number}");
+        }
+        gateway.stop().await;
+    });
+}
+
+#[test]
 fn a_key_does_what_its_scopes_allow() {
     on_every_engine(async |database| {
         let gateway = Gateway::start(database).await;
@@ -175,7 +189,7 @@ fn an_identifier_that_cannot_be_read_is_one_of_nothing_and_a_parameter_that_is_n
         let session = r#"{"callId":"c","caller":"110"}"#;
         for (path, body) in [("/sessions", session), ("/sessions:batch", session), ("/callers:export", r#"{"caller":"110"}"#)] {
             let answer = account.native("POST", &format!("{path}?x=1"), body).await;
-            assert_eq!(problem(&answer), of("unknown-member", None, 400), "{path}");
+            assert_eq!(problem(&answer), of("unknown-member", Some("x"), 400), "{path}");
         }
         gateway.stop().await;
     });

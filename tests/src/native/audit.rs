@@ -89,6 +89,8 @@ fn it_is_listed_newest_first_and_page_by_page() {
         }
         assert_eq!(found.len(), 10);
         assert!(found.is_sorted_by(|a, b| a >= b), "{found:?}");
+        let next_of_all = format!("cursor={}", account.native("GET", "/audit?limit=1", "").await.json()["next"].as_str().unwrap());
+        assert_eq!(account.native("GET", &format!("/audit?{next_of_all}"), "").await.status, 200);
         let between = noted(&account, "from=2024-02-27T12:16:24.926Z&to=2024-02-27T12:16:25.926Z", 4).await;
         assert_eq!(between.len(), 4);
         for (query, expected) in [
@@ -96,7 +98,9 @@ fn it_is_listed_newest_first_and_page_by_page() {
             ("cursor=", of("invalid-cursor", Some("cursor"), 400)),
             ("action=looked", of("invalid-field", Some("action"), 400)),
             ("from=x", of("invalid-field", Some("from"), 400)),
-            ("who=x", of("unknown-member", None, 400)),
+            ("cursor=1795313306965.1", of("invalid-cursor", Some("cursor"), 400)),
+            (&format!("action=read&{}", next_of_all.as_str()), of("invalid-cursor", Some("cursor"), 400)),
+            ("who=x", of("unknown-member", Some("who"), 400)),
         ] {
             assert_eq!(problem(&account.native("GET", &format!("/audit?{query}"), "").await), expected, "{query}");
         }

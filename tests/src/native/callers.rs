@@ -140,11 +140,20 @@ fn a_retry_of_what_was_erased_is_answered_and_stores_nothing() {
         let named = r#"{"callId":"c2","caller":"110","content":"secret"}"#;
         let create = async || account.native_with("POST", "/sessions", &[("Idempotency-Key", "k")], named).await;
         account.post(post).await;
-        assert_eq!(create().await.status, 201);
+        let made = create().await;
+        assert_eq!(made.status, 201);
+        let turns = format!("/sessions/{}/turns", made.json()["id"].as_str().unwrap());
+        let append =
+            async || account.native_with("POST", &turns, &[("Idempotency-Key", "t")], r#"{"turns":[{"userText":"secret"}]}"#).await;
+        assert_eq!(append().await.status, 200);
         gateway.clock.advance(Duration::from_secs(300));
         let receipt = erased(&account, "110").await;
         assert_eq!(receipt["sessions"], 2);
         let total = async || account.native("GET", "/sessions?count=true", "").await.json()["total"].clone();
+        let added = append().await;
+        assert_eq!((added.status, added.header("idempotency-replayed")), (204, Some("true")));
+        let other = account.native_with("POST", &turns, &[("Idempotency-Key", "other")], r#"{"turns":[{}]}"#).await;
+        assert_eq!(problem(&other), of("not-found", None, 404));
         // At once, and when the erasure is finished; together with others, which are stored.
         for number in 0..2 {
             let other = |other: u32| {
@@ -303,6 +312,7 @@ fn what_is_wrong_with_a_request_about_a_person_is_named_and_the_number_is_not_re
                 ("", of("invalid-request", None, 400)),
                 ("{}", of("invalid-field", Some("caller"), 400)),
                 (r#"{"caller":""}"#, of("invalid-field", Some("caller"), 400)),
+                (r#"{"caller":"30123456\u0000"}"#, of("invalid-field", Some("caller"), 400)),
                 (r#"{"caller":["+4930123456"]}"#, of("invalid-field", Some("caller"), 400)),
                 (r#"{"caller":"+4930123456","countryCode":"+4930123456"}"#, of("invalid-field", Some("countryCode"), 400)),
                 (r#"{"caller":"+4930123456","+4930123456":1}"#, of("unknown-member", None, 400)),
@@ -311,6 +321,7 @@ fn what_is_wrong_with_a_request_about_a_person_is_named_and_the_number_is_not_re
                 assert_eq!(problem(&answer), expected, "{path} {body}");
                 assert!(!answer.text().contains("30123456"));
             }
+            assert_eq!(account.native("POST", path, r#"{"caller":"110","countryCode":null}"#).await.status, 200);
             let answer = plain.native("POST", path, r#"{"caller":"110"}"#).await;
             assert_eq!(problem(&answer), of("not-permitted", None, 403));
         }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use calldata_core::Scopes;
 use calldata_testkit::builders::DAY;
 use calldata_testkit::engine::on_every_engine;
-use calldata_testkit::gateway::Gateway;
+use calldata_testkit::gateway::{Account, Gateway};
 
 use super::{created, id, of, problem};
 
@@ -150,7 +151,90 @@ fn a_request_with_a_name_is_done_once() {
         assert_ne!(id(&theirs.json()), id(&first.json()), "another tenant's names are not ours");
         assert_eq!(account.native("GET", "/sessions?count=true", "").await.json()["total"], 2);
         for wrong in ["", &"x".repeat(256)] {
-            assert_eq!(problem(&post(wrong, body).await), of("invalid-field", Some("idempotency-key"), 400));
+            assert_eq!(problem(&post(wrong, body).await), of("invalid-field", Some("Idempotency-Key"), 400));
+        }
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn who_may_only_write_is_told_the_session_that_a_repeated_request_made() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let reader = gateway.a_tenant("c").await;
+        gateway.a_key(&reader.tenant, "only-to-write-keys", Scopes { write: true, ..Scopes::default() }).await;
+        let mut writer = reader.clone();
+        writer.key = "only-to-write-keys".into();
+        let post = async || {
+            let named = [("Idempotency-Key", "k")];
+            writer.native_with("POST", "/sessions", &named, r#"{"callId":"c","caller":"x","content":"mine"}"#).await
+        };
+        let first = post().await;
+        let path = format!("/sessions/{}/turns", id(&first.json()));
+        assert_eq!(reader.native("POST", &path, r#"{"turns":[{"userText":"of somebody else"}]}"#).await.status, 200);
+        gateway.clock.advance(Duration::from_secs(60));
+        let again = post().await;
+        assert_eq!((again.status, again.text(), again.header("idempotency-replayed")), (201, first.text(), Some("true")));
+        assert_eq!((again.header("location"), again.header("etag")), (first.header("location"), first.header("etag")));
+        assert_eq!(writer.native("POST", &path, r#"{"turns":[{"userText":"more"}]}"#).await.status, 204);
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn a_vcon_is_taken_as_it_is_given() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let (account, theirs) = (gateway.a_tenant("c").await, gateway.a_tenant("d").await);
+        let session = r#"{"id":"0192f4c4-1111-7abc-8def-000000000001","callId":"c1","caller":"030 123456","fields":{"a":1.50},"turns":[{"userText":"hi"}]}"#;
+        let stored = created(&account, session).await;
+        let path = format!("/sessions/{}", id(&stored));
+        let get = async |account: &Account, headers: &[(&str, &str)]| account.native_with("GET", &path, headers, "").await;
+        let vcon = get(&account, &[("accept", "application/vcon+json")]).await;
+        // No two representations have one tag, and either of them is of this state of the session.
+        let json = get(&account, &[]).await;
+        let (vcon_tag, json_tag) = (vcon.header("etag").unwrap(), json.header("etag").unwrap());
+        assert_ne!(vcon_tag, json_tag);
+        for (tag, accept, status) in [
+            (json_tag, "application/json", 304),
+            (vcon_tag, "application/vcon+json", 304),
+            (json_tag, "application/vcon+json", 200),
+            (vcon_tag, "application/json", 200),
+        ] {
+            assert_eq!(get(&account, &[("accept", accept), ("if-none-match", tag)]).await.status, status, "{accept}");
+        }
+        let as_vcon = ("content-type", "application/vcon+json; charset=utf-8");
+        let copied = theirs.native_with("POST", "/sessions", &[as_vcon], vcon.text()).await;
+        assert_eq!(copied.status, 201, "{}", copied.text());
+        assert_eq!(get(&theirs, &[]).await.text(), json.text());
+        let put = account.native_with("PUT", &path, &[as_vcon, ("if-match", vcon_tag)], vcon.text()).await;
+        assert_eq!(put.status, 200, "{}", put.text());
+        let signed = theirs.native_with("POST", "/sessions", &[as_vcon], r#"{"payload":"x","signatures":[]}"#).await;
+        assert_eq!(problem(&signed), of("invalid-request", None, 400));
+        let packed = account.native_with("POST", "/sessions", &[("content-encoding", "gzip")], session).await;
+        assert_eq!(problem(&packed), of("invalid-request", Some("Content-Encoding"), 415));
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn null_is_a_member_that_is_not_given_and_what_is_wrong_in_a_turn_is_named() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.a_tenant("c").await;
+        created(&account, r#"{"id":"s","callId":"c","caller":"110","turns":null,"answers":null,"fields":null,"content":null}"#).await;
+        let turns = account.native("POST", "/sessions/s/turns", r#"{"turns":null,"answers":[{"no":"1"}]}"#).await;
+        assert_eq!(turns.json()["answers"].as_array().map(Vec::len), Some(1));
+        for (member, code, field) in [
+            (r#""turns":[{"userSaying":"x"}]"#, "unknown-member", "turns[0].userSaying"),
+            (r#""turns":[{},{"by":1}]"#, "invalid-field", "turns[1].by"),
+            (r#""turns":[{"requestedAt":"2024-02-27"}]"#, "invalid-field", "turns[0].requestedAt"),
+            (r#""turns":[{"no":"1","no":"2"}]"#, "invalid-field", "turns[0].no"),
+            (r#""fields":{"a":1,"a":2}"#, "invalid-field", "fields"),
+            (r#""startedAt":"2024-02-27T12:00:00""#, "invalid-field", "startedAt"),
+        ] {
+            let refused = account.native("POST", "/sessions", &format!(r#"{{"callId":"c","caller":"110",{member}}}"#)).await;
+            assert_eq!(problem(&refused), of(code, Some(field), 400), "{member}: {}", refused.text());
         }
         gateway.stop().await;
     });

@@ -124,6 +124,35 @@ fn what_is_given_up_is_listed_and_can_be_replayed() {
 }
 
 #[test]
+fn what_was_given_up_of_an_erased_caller_is_listed_no_more() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let admin = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        let receiver = Receiver::start().await;
+        let made = webhook(&admin, &format!(r#"{{"url":"{}","events":["session.created"]}}"#, receiver.url())).await;
+        let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
+        receiver.answer_with(StatusCode::INTERNAL_SERVER_ERROR);
+        for (id, caller) in [("s", "110"), ("t", "112")] {
+            created(&admin, &format!(r#"{{"id":"{id}","callId":"c","caller":"{caller}"}}"#)).await;
+        }
+        let letters = async || -> Vec<String> {
+            let page = admin.native("GET", &format!("{path}/deadLetters"), "").await.json();
+            page["items"].as_array().unwrap().iter().map(|letter| letter["sessionId"].as_str().unwrap().to_owned()).collect()
+        };
+        eventually("both are given up after a day", Duration::from_secs(60), async || {
+            gateway.clock.advance(Duration::from_secs(3 * 3_600));
+            letters().await.len() == 2
+        })
+        .await;
+        // The clock stands still: the erasure is answered, and not finished.
+        assert_eq!(admin.native("POST", "/callers:erase", r#"{"caller":"110"}"#).await.json()["sessions"], 1);
+        assert_eq!(letters().await, ["t"]);
+        assert_eq!(admin.native("POST", &format!("{path}/deadLetters:replay"), "").await.json()["replayed"], 1);
+        gateway.stop().await;
+    });
+}
+
+#[test]
 fn of_two_instances_one_tells_each_endpoint() {
     on(&[Engine::Sqlite, Engine::Postgres], TestDatabase::new, async |database| {
         let gateway = Gateway::start(database).await;
@@ -217,7 +246,7 @@ fn nothing_is_sent_where_only_the_gateway_reaches() {
             ("{}", of("invalid-field", Some("url"), 400)),
             (r#"{"url":"https://example.com","events":[]}"#, of("invalid-field", Some("events"), 400)),
             (r#"{"url":"https://example.com","events":["session.expired"]}"#, of("invalid-field", Some("events"), 400)),
-            (r#"{"url":"https://example.com","secret":"x"}"#, of("unknown-member", None, 400)),
+            (r#"{"url":"https://example.com","secret":"x"}"#, of("unknown-member", Some("secret"), 400)),
         ] {
             assert_eq!(problem(&admin.native("POST", "/webhooks", body).await), expected, "{body}");
         }

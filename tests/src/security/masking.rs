@@ -252,7 +252,7 @@ fn is_hidden(text: &str, names: &[&str], came: Came, way: &str) -> bool {
         "qsaidq" | "qwishq" | "qreplyq" => by("turns", posted),
         "qmeantq" | "qansweredq" => by("answers", posted),
         // Only a bot tells it in a field.
-        "qctiq" => posted && by("ctiCallId", true),
+        "qctiq" => by("ctiCallId", posted),
         "qinfoq" => by("businessInfo", false),
         "qfileq" => by("recording", false),
         _ => unreachable!("{text}"),

@@ -124,6 +124,19 @@ fn the_mask_stands_where_something_was_and_nowhere_else() {
 }
 
 #[test]
+fn a_member_is_masked_by_its_name_whoever_told_it() {
+    for source in [Source::Native, Source::Oifde, Source::Parloa] {
+        let mut session = session(source);
+        session.details.fields = Fields::default();
+        (session.details.calling_number, session.details.flag) = (Some("t-calling".into()), Some("t-flag".into()));
+        masking(0, &["ctiCallId", "callednumber", "callingNumber", "endedAt", "flag"]).mask(&mut session, Timestamp::clamped(0));
+        let Details { cti_call_id, called_number, calling_number, flag, ended_at, .. } = session.details;
+        assert_eq!([cti_call_id, called_number, calling_number, flag].map(|text| text.unwrap()), ["***"; 4], "{source:?}");
+        assert_eq!(ended_at, None, "{source:?}");
+    }
+}
+
+#[test]
 fn what_was_told_apart_from_the_fields_is_no_user_defined_field() {
     let all_fields = masked(Source::Native, &["*"]);
     for text in ["t-said", "t-answer", "t-intent", "t-cti", "t-called"] {

@@ -55,6 +55,8 @@ pub enum Amended {
     NameTaken,
     /// There is no such session.
     NoSuchSession,
+    /// This request was done before, and the session was erased since.
+    Erased,
 }
 
 /// Sessions one by one and as lists.

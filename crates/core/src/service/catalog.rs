@@ -110,7 +110,7 @@ impl Sessions {
             }
             match &mut amended {
                 Amended::Changed(session) | Amended::Repeated(session) | Amended::Left(session) => hide(&access, session, now),
-                Amended::NameTaken | Amended::NoSuchSession => {}
+                Amended::NameTaken | Amended::NoSuchSession | Amended::Erased => {}
             }
             Ok(amended)
         });
@@ -135,7 +135,8 @@ impl Sessions {
         Ok(Page { items, next: search.rest().await? })
     }
 
-    /// Calls of which a session matches, each with all its sessions; ordered by the newest that matches.
+    /// Calls of which a session matches, each with all its sessions; ordered by the first that matches, the newest call first. So a call that
+    /// goes on while somebody turns pages stays where it is.
     ///
     /// # Errors
     /// When the store could not be asked.
@@ -148,9 +149,9 @@ impl Sessions {
                 continue;
             }
             let call = self.call_of(access, &session).await?;
-            // Another one that matches stands before this one, and the call with it.
-            let first = call.sessions.iter().filter(|other| filter.matches(other)).map(Place::of).max();
-            if first.is_none_or(|first| first <= Place::of(&session)) {
+            // A call stands where the first that matches does, and nowhere else.
+            let first = call.sessions.iter().filter(|other| filter.matches(other)).map(Place::of).min();
+            if first.is_some_and(|first| first == Place::of(&session)) {
                 items.push(call);
             }
         }

@@ -64,7 +64,7 @@ impl WebhookUrl {
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(InvalidUrl::TooLong);
         }
-        if url.host().is_none() || url.port_or_known_default().is_none() {
+        if url.host().is_none() || url.port_or_known_default().is_none_or(|port| port == 0) {
             return Err(InvalidUrl::NoUrl);
         }
         Ok(Self(url))
@@ -171,6 +171,7 @@ mod tests {
             ("https://", InvalidUrl::NoUrl),
             ("https://exa mple/", InvalidUrl::NoUrl),
             ("https://example.com:99999/", InvalidUrl::NoUrl),
+            ("https://example.com:0/", InvalidUrl::NoUrl),
             ("http://256.0.0.1/", InvalidUrl::NoUrl),
             ("ftp://example.com/", InvalidUrl::Scheme),
             ("file:///etc/passwd", InvalidUrl::Scheme),

@@ -1,11 +1,10 @@
 //! `erase`: what is known of a caller.
 
-use std::io::BufRead;
 use std::sync::Arc;
 
-use calldata_core::{Access, Audit, CallerKey, Eraser, Pseudonyms, Receipt, Timestamp};
+use calldata_core::{Access, Audit, Eraser, Pseudonyms, Receipt, Timestamp};
 
-use super::{clock, find_tenant, open, store_failed};
+use super::{caller_of, clock, find_tenant, open, store_failed};
 use crate::cli::Erase;
 use crate::settings::Settings;
 use crate::token_secret::token_secrets;
@@ -15,11 +14,7 @@ pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure
     let (database, url) = open(settings).await?;
     let secrets = token_secrets(settings, &url)?;
     let tenant = find_tenant(&database, &erase.client_id).await?;
-    let spelling = if erase.caller == "-" { from_standard_input()? } else { erase.caller };
-    if spelling.is_empty() {
-        return Err(Failure::new("no caller is given; see --caller"));
-    }
-    let caller = CallerKey::of(&spelling, erase.country.unwrap_or(tenant.default_country));
+    let caller = caller_of(erase.caller, erase.country, &tenant)?;
     let (database, pseudonyms) = (Arc::new(database), Pseudonyms::new(&secrets.all()));
     let audit = Audit::new(database.clone(), clock(), pseudonyms.clone());
     let eraser = Eraser::new(database, clock(), pseudonyms, audit);
@@ -28,14 +23,6 @@ pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure
         store_failed("the caller is not erased for good; a running server finishes it, or run the command again", &error)
     })?;
     if erase.json.json { output::json(&shown(&receipt)) } else { show(&receipt) }
-}
-
-/// So that the number is in no list of processes and in no history of a shell.
-fn from_standard_input() -> Result<String, Failure> {
-    let mut line = String::new();
-    let read = std::io::stdin().lock().read_line(&mut line);
-    read.map_err(|error| Failure::because("the caller cannot be read from standard input", &error))?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn shown(receipt: &Receipt) -> serde_json::Value {

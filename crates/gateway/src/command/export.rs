@@ -7,28 +7,35 @@ use std::sync::Arc;
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::audit::Action;
 use calldata_core::catalog::{Filter, Place};
-use calldata_core::{Access, Sessions, Tenant};
+use calldata_core::{Access, Audit, Pseudonyms, Sessions, Tenant};
 use calldata_interchange::Format;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{clock, find_tenant, note_of_operator, open, store_failed};
+use super::{caller_of, clock, find_tenant, open, store_failed};
 use crate::Failure;
 use crate::cli::{Export, ExportFormat};
 use crate::settings::Settings;
+use crate::token_secret::token_secrets;
 
 /// How much is gathered before it is written.
 const GATHERED: usize = 1 << 18;
 
 pub(super) async fn run(settings: &Settings, export: Export) -> Result<(), Failure> {
-    let (database, _) = open(settings).await?;
+    let (database, url) = open(settings).await?;
     let tenant = find_tenant(&database, &export.client_id).await?;
+    let caller = export.caller.clone().map(|caller| caller_of(caller, export.country, &tenant)).transpose()?;
     let database = Arc::new(database);
-    note_of_operator(&database, tenant.clone(), Action::Exported, 0)
-        .await
-        .map_err(|error| store_failed("it cannot be noted who exports, so nothing is", &error))?;
+    let pseudonyms = match &caller {
+        Some(_) => Pseudonyms::new(&token_secrets(settings, &url)?.all()),
+        // No caller is named, and so no name is needed for one.
+        None => Pseudonyms::new(&[]),
+    };
+    let audit = Audit::new(database.clone(), clock(), pseudonyms);
+    let noted = audit.write_down(&Access::of_operator(tenant.clone()), Action::Exported, caller.as_ref(), 0).await;
+    noted.map_err(|error| store_failed("it cannot be noted who exports, so nothing is", &error))?;
     let sessions = Sessions::new(database, clock(), WaitLimits::default());
     let as_of = sessions.as_of(tenant.id).await.map_err(|error| store_failed("the sessions cannot be read", &error))?;
-    let filter = Filter { from: export.from, until: export.to, received_until: Some(as_of), ..Filter::default() };
+    let filter = Filter { caller, from: export.from, until: export.to, received_until: Some(as_of), ..Filter::default() };
     let unwritable = |error: &io::Error| Failure::because("the sessions cannot be written", error);
     let mut out: Box<dyn Write> = match &export.out {
         Some(path) => {

@@ -41,7 +41,7 @@ pub(super) async fn run(settings: &Settings, import: Import) -> Result<(), Failu
     noted.map_err(|error| store_failed("the sessions are loaded, but it could not be noted how many", &error))?;
     output::line(&format!("created {}, updated {}, rejected {}", count.created, count.updated, count.rejected))?;
     if count.rejected > 0 {
-        return Err(Failure::new(format!("{} could not be loaded, as said above; the rest is loaded", count.rejected)));
+        return Err(Failure::new(format!("{} could not be loaded, as said above", count.rejected)));
     }
     Ok(())
 }

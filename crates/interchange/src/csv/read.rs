@@ -35,7 +35,7 @@ pub fn read(
             Ok(true) => {}
             Ok(false) => break,
             Err(_) if allowance.is_used_up() => {
-                hand_over(place, Err("is too long".into()));
+                hand_over(place, Err("is too long, and what follows it is not read".into()));
                 break;
             }
             Err(error) => {
@@ -242,6 +242,6 @@ mod tests {
             true
         })
         .unwrap();
-        assert_eq!(found, [("row 2".to_owned(), Err("is too long".to_owned()))]);
+        assert_eq!(found, [("row 2".to_owned(), Err("is too long, and what follows it is not read".to_owned()))]);
     }
 }

@@ -34,14 +34,23 @@ pub(super) fn document(vcon: &Vcon) -> Result<String, InvalidDocument> {
     Ok(text)
 }
 
-/// Who called: the first party with a number, else the first with a name or another address, and which party that is.
+/// Who called: the first party with a number, else the first with a name or another address, and which party that is. One that is told to be
+/// somebody else has called only where there is nobody besides.
 fn caller(vcon: &Vcon) -> Option<(usize, String)> {
-    let first = |spelling: &dyn Fn(&Entry) -> Option<String>| {
+    let first = |is_asked: &dyn Fn(&Entry) -> bool, spelling: &dyn Fn(&Entry) -> Option<String>| {
         let known = |(index, party)| Some((index, spelling(party).filter(|spelling| !spelling.is_empty())?));
-        vcon.parties.iter().enumerate().find_map(known)
+        vcon.parties.iter().enumerate().filter(|(_, party)| is_asked(party)).find_map(known)
     };
-    let others = ["name", "sip", "mailto", "did", "uuid"];
-    first(&number_of).or_else(|| others.into_iter().find_map(|member| first(&|party| party.text(member))))
+    let address = |party: &Entry| ["name", "sip", "mailto", "did", "uuid"].into_iter().find_map(|member| party.text(member));
+    let among = |is_asked: &dyn Fn(&Entry) -> bool| first(is_asked, &number_of).or_else(|| first(is_asked, &address));
+    among(&|party| !is_another(party)).or_else(|| among(&|_| true))
+}
+
+/// Whether a party is told to be on the other side of the call.
+fn is_another(party: &Entry) -> bool {
+    let is =
+        |member: &str, kinds: &[&str]| party.text(member).is_some_and(|kind| kinds.iter().any(|known| kind.eq_ignore_ascii_case(known)));
+    is("type", &["bot", "organization", "system", "agent"]) || is("role", &["bot", "agent", "supervisor", "expert"])
 }
 
 fn push_fields(vcon: &Vcon, other_dialogs: &[usize], out: &mut String) {

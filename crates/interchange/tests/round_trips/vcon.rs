@@ -209,6 +209,22 @@ fn a_vcon_of_another_system_is_read_as_far_as_it_is_understood() {
 }
 
 #[test]
+fn who_is_told_to_be_a_bot_has_not_called_where_there_is_anybody_besides() {
+    for (parties, caller) in [
+        (r#"{"mailto":"a@example.org"},{"name":"Support","type":"bot"}"#, "a@example.org"),
+        (r#"{"type":"bot","tel":"tel:+49800123456"},{"tel":"tel:+4930123456"}"#, "+4930123456"),
+        (r#"{"name":"user-1"},{"tel":"tel:+49800123456","name":"bot","type":"bot"}"#, "user-1"),
+        (r#"{"type":"organization","org":"acme","name":"acme"},{"name":"Al"}"#, "Al"),
+        (r#"{"role":"Agent","tel":"tel:+49800123456"},{"name":"Al","role":"customer"}"#, "Al"),
+        (r#"{"name":"Al"},{"tel":"tel:+4930123456"}"#, "+4930123456"),
+        (r#"{"type":"bot","name":"Robbie"}"#, "Robbie"),
+    ] {
+        let session = read(&format!(r#"{{"uuid":"u","parties":[{parties}]}}"#), Country::GERMANY).unwrap();
+        assert_eq!(session.details.caller.spelling(), caller, "{parties}");
+    }
+}
+
+#[test]
 fn what_is_no_vcon_that_can_be_read_is_refused() {
     let cases = [
         (r#"{"payload":"x","signatures":[]}"#, "is signed: its payload has to be verified and taken out first"),

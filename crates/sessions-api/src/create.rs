@@ -3,6 +3,7 @@
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use calldata_core::masking::shown;
 use calldata_core::port::Creation;
 use calldata_core::{NewSession, Session, Tenant};
 use calldata_interchange::{SessionDocument, vcon};
@@ -53,7 +54,8 @@ async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
         // Who may only write is told what he was told the first time, and not what became of it since.
         Creation::Repeated(Some(known)) => {
             let first = known.received_first;
-            Ok(created(&Session { id: known.id, received_first: first, received_last: first, ..session }, true))
+            let session = Session { id: known.id, received_first: first, received_last: first, ..session };
+            Ok(created(&shown(&visit.access, &session, native.shared.sessions.now()), true))
         }
         // Of one that is gone since, what it was told to be is all that is known.
         Creation::Repeated(None) => Ok(created(&session, true)),

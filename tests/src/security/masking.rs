@@ -324,6 +324,22 @@ fn nothing_that_is_masked_is_in_any_answer_and_everything_else_is_where_it_was()
 }
 
 #[test]
+fn a_repeated_request_of_who_may_only_write_is_answered_with_the_mask_as_well() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.add(masked_by(0, &["content"], "c")).await;
+        gateway.a_key(&account.tenant, "only-to-write-keys", Scopes { write: true, ..Scopes::default() }).await;
+        let writer = with_key(&account, "only-to-write-keys".to_owned());
+        let session = r#"{"callId":"c","caller":"110","content":"secret"}"#;
+        let post = async || writer.native_with("POST", "/sessions", &[("Idempotency-Key", "k")], session).await.text().to_owned();
+        let (first, again) = (post().await, post().await);
+        assert!(first.contains("***") && !first.contains("secret"), "{first}");
+        assert_eq!(first, again);
+        gateway.stop().await;
+    });
+}
+
+#[test]
 fn what_is_masked_cannot_be_guessed_by_tags_pages_or_events() {
     on_every_engine(async |database| {
         let gateway = Gateway::start(database).await;

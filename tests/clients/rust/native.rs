@@ -119,8 +119,10 @@ async fn main() -> Result<()> {
     ensure!(problem(get().await?)?.code == Code::NotFound, "not erased");
     let query = sessions::ListAuditRequestQuery { action: Some("erased".into()), caller: Some(erased.caller), ..Default::default() };
     let audit = done(admin.list_audit(sessions::ListAuditRequest { query }).await?)?;
-    let audit: Vec<_> = audit.items.iter().map(|entry| (entry.action.as_str(), entry.sessions)).collect();
-    ensure!(audit == [("erased", 3)], "{audit:?}");
+    let mut audit: Vec<_> = audit.items.iter().map(|entry| (entry.action.as_str(), entry.sessions)).collect();
+    audit.sort_unstable();
+    // Noted before it begins, and with their number when it is done.
+    ensure!(audit == [("erased", 0), ("erased", 3)], "{audit:?}");
 
     let body = sessions::NewWebhook { url: "https://example.com/hooks/calls".into(), events: Some(vec!["session.erased".into()]) };
     let hook = done(admin.create_webhook(sessions::CreateWebhookRequest { body }).await?)?.body;

@@ -131,9 +131,9 @@ impl Reason {
     fn into_document(self, list: &str, index: usize) -> InvalidDocument {
         let place = format!("{list}[{index}]");
         match self {
-            Self::NoObject | Self::NothingKnown => invalid(place, format!("is {self}")),
+            // In a document of ours there is one name for everything, and so no two that are the same.
+            Self::NoObject | Self::NothingKnown | Self::Same(_) => invalid(place, format!("is {self}")),
             Self::Unknown(name) => InvalidDocument::unknown(&format!("{place}."), &name),
-            Self::Same([name, same]) => invalid(format!("{place}.{name}"), format!("is the same as {same}")),
             Self::Twice(name) => InvalidDocument::Repeated { member: format!("{place}.{name}") },
             Self::Breaks { name, rule } => invalid(format!("{place}.{name}"), rule),
         }

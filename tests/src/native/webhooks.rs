@@ -91,24 +91,37 @@ fn what_an_endpoint_does_not_take_is_sent_again_and_in_order() {
     });
 }
 
+/// An endpoint that takes nothing, and the path of its webhook.
+async fn a_refusing_endpoint(admin: &Account) -> (Receiver, String) {
+    let receiver = Receiver::start().await;
+    let made = webhook(admin, &format!(r#"{{"url":"{}","events":["session.created"]}}"#, receiver.url())).await;
+    receiver.answer_with(StatusCode::INTERNAL_SERVER_ERROR);
+    (receiver, format!("/webhooks/{}", made["id"].as_str().unwrap()))
+}
+
+async fn dead_letters(admin: &Account, path: &str) -> Vec<serde_json::Value> {
+    admin.native("GET", &format!("{path}/deadLetters"), "").await.json()["items"].as_array().unwrap().clone()
+}
+
+/// Lets the clock pass the day after which so many are given up.
+async fn given_up(gateway: &Gateway, admin: &Account, path: &str, count: usize) -> Vec<serde_json::Value> {
+    eventually("they are given up after a day", Duration::from_secs(60), async || {
+        gateway.clock.advance(Duration::from_secs(3 * 3_600));
+        dead_letters(admin, path).await.len() == count
+    })
+    .await;
+    dead_letters(admin, path).await
+}
+
 #[test]
 fn what_is_given_up_is_listed_and_can_be_replayed() {
     on_every_engine(async |database| {
         let gateway = Gateway::start(database).await;
         let admin = gateway.as_admin(&gateway.a_tenant("c").await).await;
-        let receiver = Receiver::start().await;
-        let made = webhook(&admin, &format!(r#"{{"url":"{}","events":["session.created"]}}"#, receiver.url())).await;
-        let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
-        receiver.answer_with(StatusCode::INTERNAL_SERVER_ERROR);
+        let (receiver, path) = a_refusing_endpoint(&admin).await;
         created(&admin, r#"{"id":"s","callId":"c","caller":"110"}"#).await;
         receiver.receives(1).await;
-        let letters = async || admin.native("GET", &format!("{path}/deadLetters"), "").await.json()["items"].as_array().unwrap().clone();
-        eventually("it is given up after a day", Duration::from_secs(60), async || {
-            gateway.clock.advance(Duration::from_secs(3 * 3_600));
-            !letters().await.is_empty()
-        })
-        .await;
-        let letter = letters().await[0].clone();
+        let letter = given_up(&gateway, &admin, &path, 1).await.remove(0);
         assert_eq!(
             (letter["type"].as_str(), letter["sessionId"].as_str(), letter["lastFailure"].as_str()),
             (Some("session.created"), Some("s"), Some("status 500"))
@@ -118,7 +131,7 @@ fn what_is_given_up_is_listed_and_can_be_replayed() {
         assert_eq!(admin.native("POST", &format!("{path}/deadLetters:replay"), "").await.json()["replayed"], 1);
         let messages = receiver.receives(before + 1).await;
         assert_eq!(messages.last().unwrap().header("webhook-id"), letter["id"].as_str());
-        eventually("it is no dead letter any more", Duration::from_secs(20), async || letters().await.is_empty()).await;
+        eventually("it is no dead letter any more", Duration::from_secs(20), async || dead_letters(&admin, &path).await.is_empty()).await;
         gateway.stop().await;
     });
 }
@@ -128,25 +141,15 @@ fn what_was_given_up_of_an_erased_caller_is_listed_no_more() {
     on_every_engine(async |database| {
         let gateway = Gateway::start(database).await;
         let admin = gateway.as_admin(&gateway.a_tenant("c").await).await;
-        let receiver = Receiver::start().await;
-        let made = webhook(&admin, &format!(r#"{{"url":"{}","events":["session.created"]}}"#, receiver.url())).await;
-        let path = format!("/webhooks/{}", made["id"].as_str().unwrap());
-        receiver.answer_with(StatusCode::INTERNAL_SERVER_ERROR);
+        let (_receiver, path) = a_refusing_endpoint(&admin).await;
         for (id, caller) in [("s", "110"), ("t", "112")] {
             created(&admin, &format!(r#"{{"id":"{id}","callId":"c","caller":"{caller}"}}"#)).await;
         }
-        let letters = async || -> Vec<String> {
-            let page = admin.native("GET", &format!("{path}/deadLetters"), "").await.json();
-            page["items"].as_array().unwrap().iter().map(|letter| letter["sessionId"].as_str().unwrap().to_owned()).collect()
-        };
-        eventually("both are given up after a day", Duration::from_secs(60), async || {
-            gateway.clock.advance(Duration::from_secs(3 * 3_600));
-            letters().await.len() == 2
-        })
-        .await;
+        given_up(&gateway, &admin, &path, 2).await;
         // The clock stands still: the erasure is answered, and not finished.
         assert_eq!(admin.native("POST", "/callers:erase", r#"{"caller":"110"}"#).await.json()["sessions"], 1);
-        assert_eq!(letters().await, ["t"]);
+        let left = dead_letters(&admin, &path).await;
+        assert_eq!(left.iter().map(|letter| letter["sessionId"].as_str()).collect::<Vec<_>>(), [Some("t")]);
         assert_eq!(admin.native("POST", &format!("{path}/deadLetters:replay"), "").await.json()["replayed"], 1);
         gateway.stop().await;
     });

@@ -100,6 +100,17 @@ pub struct Listing<'f> {
     pub after: Option<&'f Place>,
     /// How many at most.
     pub limit: u64,
+    /// How many bytes they may hold; the last one may go beyond.
+    pub max_bytes: usize,
+}
+
+/// What a store gives of a [`Listing`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The sessions, in order.
+    pub sessions: Vec<Session>,
+    /// There may be more within the limit: the bytes were used up.
+    pub is_cut: bool,
 }
 
 /// A part of a list, as it is given to whoever asked.
@@ -116,6 +127,8 @@ pub struct Page<T> {
 pub struct Call {
     /// At least one, the oldest start first.
     pub sessions: Vec<Session>,
+    /// The call has more sessions than these, which are its newest.
+    pub is_cut: bool,
 }
 
 #[cfg(test)]

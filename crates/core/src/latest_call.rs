@@ -2,7 +2,7 @@
 
 use crate::access::Access;
 use crate::port::{HistoryQuery, StoreError};
-use crate::service::Sessions;
+use crate::service::{PAGE_BYTES, Sessions};
 use crate::{CallId, CallerKey, SessionId, Timestamp, Turn};
 
 /// Sessions that are read at a time.
@@ -50,6 +50,7 @@ impl Sessions {
                 until: Some(until),
                 offset,
                 limit: PAGE,
+                max_bytes: Some(PAGE_BYTES),
                 ..HistoryQuery::default()
             };
             let page = self.history(access, &query).await?;

@@ -104,6 +104,8 @@ pub struct HistoryQuery {
     pub offset: u64,
     /// How many to return.
     pub limit: u64,
+    /// How many bytes they may hold, of which the last one may go beyond; any number unless it is given.
+    pub max_bytes: Option<usize>,
 }
 
 /// A part of a history, newest start first, ties by identifier, descending.
@@ -113,6 +115,8 @@ pub struct HistoryPage {
     pub total: u64,
     /// Those that were asked for.
     pub sessions: Vec<Session>,
+    /// The page has more of them: the bytes were used up.
+    pub is_cut: bool,
 }
 
 /// A session's caller, for finding its comparison form again.

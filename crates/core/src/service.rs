@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::access::Access;
 use crate::arrivals::{Arrivals, WaitLimits};
 use crate::audit::{Action, Audit};
+use crate::catalog::{Filter, Listed, Listing, Order, Place};
 use crate::clock::Clock;
 use crate::id::SessionIds;
 use crate::masking::{hide, hide_all};
@@ -19,6 +20,7 @@ use crate::replay::ReplayDigest;
 use crate::uncancelled::uncancelled;
 use crate::{CallId, CallerKey, Country, JsonText, NewSession, Session, Tenant, TenantId, Timestamp};
 
+pub use catalog::PAGE_BYTES;
 pub use follow::{FollowError, Follower, Told};
 
 /// How many sessions are rewritten at a time.
@@ -208,6 +210,31 @@ impl Sessions {
         self.note_read(access, &page.sessions);
         hide_all(access, &mut page.sessions, now);
         Ok(page)
+    }
+
+    /// The sessions that follow this one on a page of a history that was cut, up to `limit` and about `max_bytes` of them. What arrives in
+    /// front of it meanwhile moves none of them.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn history_after(
+        &self,
+        access: &Access,
+        query: &HistoryQuery,
+        after: &Place,
+        limit: u64,
+        max_bytes: usize,
+    ) -> Result<Listed, StoreError> {
+        let HistoryQuery { call_id, caller, cti_call_id, from, until, offset: _, limit: _, max_bytes: _ } = query;
+        let call_id = call_id.as_deref().map(CallId::new).transpose().map_err(|error| StoreError::Failed(error.into()))?;
+        let (caller, cti_call_id) = (caller.clone(), cti_call_id.clone());
+        let filter = Filter { call_id, caller, cti_call_id, from: *from, until: *until, ..Filter::default() };
+        let listing = Listing { filter: &filter, order: Order::NewestFirst, after: Some(after), limit, max_bytes };
+        let now = self.clock.now();
+        let mut listed = self.store.list(access.tenant.scope(now), &listing).await?;
+        self.note_read(access, &listed.sessions);
+        hide_all(access, &mut listed.sessions, now);
+        Ok(listed)
     }
 
     /// Finds the comparison form of a tenant's callers again, after its default country changed (PAR-N3). Returns how many changed.

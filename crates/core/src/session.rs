@@ -34,6 +34,11 @@ impl Session {
         now.since(self.received_last)
     }
 
+    /// About how many bytes the session holds in memory.
+    pub fn bytes(&self) -> usize {
+        self.details.bytes()
+    }
+
     /// What the caller wanted: as told, else at the end.
     pub fn intent(&self) -> Option<&str> {
         self.details.intent()
@@ -126,6 +131,17 @@ impl Details {
             answers: Vec::new(),
             source,
         }
+    }
+
+    /// See [`Session::bytes`].
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.content, &self.conversation, &self.business_info].into_iter().flatten().map(|text| text.as_str().len());
+        let turns = self.turns.iter().map(|turn| size_of::<Turn>() + turn.user_text.len() + turn.intent.len() + turn.reply.len());
+        let answers = self.answers.iter().map(|answer| {
+            let texts = [&answer.series, &answer.question, &answer.question_type, &answer.intent, &answer.original];
+            size_of::<Answer>() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+        });
+        size_of::<Session>() + self.fields.as_json().len() + texts.sum::<usize>() + turns.sum::<usize>() + answers.sum::<usize>()
     }
 
     /// See [`Session::intent`].

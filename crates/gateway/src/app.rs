@@ -8,10 +8,11 @@ use axum::extract::Request;
 use axum::http::{Method, header};
 use axum::response::Response;
 use axum::{Router, routing};
+use bytes::Bytes;
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::webhooks::Webhooks;
 use calldata_core::{Audit, Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError};
-use calldata_http::{Limits, Origins, Shared, Source, health, layers, trace};
+use calldata_http::{Limits, MemoryBudget, Origins, Shared, Source, health, layers, trace};
 pub use calldata_push::AllowedNetworks;
 use calldata_push::{Deliverer, Ports, Sender};
 use calldata_store::Database;
@@ -87,13 +88,19 @@ impl App {
         &self.shared.directory
     }
 
+    /// The bytes that requests and connections may hold.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.shared.memory
+    }
+
     /// Writes down what is still to be written of who did what.
     pub async fn write_last(&self) {
         tokio::join!(self.directory().write_uses(), self.audit.end());
     }
 
-    /// Notes for the metrics how many connections there are to the database.
+    /// Notes for the metrics how many connections there are to the database, and how much memory requests hold.
     pub fn note_connections(&self) {
+        self.memory().report();
         self.database.note_connections();
     }
 
@@ -214,12 +221,13 @@ fn documents() -> Router {
     let mut router = Router::new();
     let mut urls = Vec::new();
     for (name, document) in description::documents() {
-        let text: Arc<str> = description::text(&document).into();
+        let text = Bytes::from(description::text(&document));
         let path = if name == "gateway" { "/openapi.json".to_owned() } else { format!("/openapi/{name}.json") };
         urls.push(path.clone());
         let serve = move || {
-            let text = Arc::clone(&text);
-            async move { ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], text.to_string()) }
+            // Shared: however many clients ask, and take it or not, it is in memory once.
+            let text = text.clone();
+            async move { ([(header::CONTENT_TYPE, "application/json; charset=utf-8")], text) }
         };
         if name == "gateway" {
             router = router.route("/openapi/gateway.json", routing::get(serve.clone()));

@@ -13,6 +13,7 @@ pub mod command;
 pub mod description;
 mod failure;
 pub mod log;
+mod memory_limit;
 mod output;
 mod panics;
 pub mod server;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use calldata_http::{Origins, TrustedProxies};
+use calldata_http::{MemoryBudget, Origins, TrustedProxies};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -43,6 +43,8 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const LAST_WRITES: Duration = Duration::from_millis(500);
 /// How many connections there may be beside the API.
 const CONNECTIONS_BESIDE: usize = 64;
+/// How many bytes their requests may hold.
+const BUDGET_BESIDE_BYTES: usize = 8 << 20;
 /// Connections that may wait to be accepted; the system may have a lower bound.
 const BACKLOG: u32 = 4_096;
 /// How long nothing is accepted after that has failed for a reason on this side, such as too many open files.
@@ -95,8 +97,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// Never so far: what fails is a connection's own affair.
 pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let Options { drain, max_connections, proxies, origins, tls, patience } = options;
-    let front = Arc::new(Front { service: app.service(&origins), proxies, tls, patience });
-    let places = Places::new(max_connections.get());
+    let memory = app.memory().clone();
+    let places = Places::new(max_connections.get(), &memory);
+    let front = Arc::new(Front { service: app.service(&origins), proxies, tls, patience, memory });
     let (stopping, stopped) = watch::channel(false);
     let served = async {
         let mut connections = JoinSet::new();
@@ -129,10 +132,12 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
 
 /// Serves something small beside the API for ever: a few connections, plain, nobody believed.
 pub async fn serve_beside(router: Router, listener: TcpListener) -> Infallible {
-    let front = Front { service: router, proxies: TrustedProxies::default(), tls: None, patience: Patience::default() };
+    let memory = MemoryBudget::new(BUDGET_BESIDE_BYTES);
+    let places = Places::new(CONNECTIONS_BESIDE, &memory);
+    let front = Front { service: router, proxies: TrustedProxies::default(), tls: None, patience: Patience::default(), memory };
     let front = Arc::new(front);
     let (_stopping, stopped) = watch::channel(false);
-    accept(&listener, &front, &Places::new(CONNECTIONS_BESIDE), &mut JoinSet::new(), &stopped).await
+    accept(&listener, &front, &places, &mut JoinSet::new(), &stopped).await
 }
 
 /// Accepts connections for ever.

@@ -2,6 +2,7 @@
 
 mod file;
 pub mod reference;
+mod size;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use calldata_http::memory_budget::{DEFAULT_MEMORY_BUDGET_BYTES, MIN_MEMORY_BUDGET_BYTES};
 use calldata_http::origins::Origin;
 use calldata_http::source::Network;
 use calldata_http::{Limits, Origins, TrustedProxies};
@@ -22,8 +24,10 @@ use serde::Deserialize;
 
 use crate::Failure;
 use crate::log::LogFormat;
+use crate::memory_limit::memory_limit;
 use crate::server::{DEFAULT_DRAIN, DEFAULT_MAX_CONNECTIONS, Options, Tls};
 pub use file::Problem;
+pub use size::Size;
 pub use sources::{Given, Place};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
@@ -95,6 +99,9 @@ pub struct Settings {
     /// How many requests a second each tenant may send [default: as many as it likes]
     #[arg(long, global = true, env = "CALLDATA_TENANT_RATE", value_name = "N", help_heading = "Settings")]
     pub tenant_rate: Option<NonZeroU32>,
+    /// How many bytes all requests and connections may hold in memory, such as 128MiB [default: half of what the process may use]
+    #[arg(long, global = true, env = "CALLDATA_MEMORY_BUDGET", value_name = "SIZE", help_heading = "Settings")]
+    pub memory_budget: Option<Size>,
     /// How many seconds a stop waits for requests under way [default: 10]
     #[arg(long, global = true, env = "CALLDATA_DRAIN_S", value_name = "S", help_heading = "Settings")]
     pub drain_s: Option<u64>,
@@ -201,6 +208,7 @@ impl Settings {
             deadline: self.deadline_ms.map_or(default.deadline, Duration::from_millis),
             requests: self.max_requests.map_or(default.requests, NonZeroUsize::get),
             tenant_rate: self.tenant_rate,
+            memory_bytes: self.memory_budget.map_or_else(default_memory_budget, Size::bytes),
         }
     }
 
@@ -254,6 +262,11 @@ impl Settings {
     pub fn log(&self) -> &str {
         self.log.as_deref().unwrap_or(DEFAULT_LOG)
     }
+}
+
+/// Half of what the process may use: the other half is for the program, its caches and the engine.
+fn default_memory_budget() -> usize {
+    memory_limit().map_or(DEFAULT_MEMORY_BUDGET_BYTES, |limit| (limit / 2).max(MIN_MEMORY_BUDGET_BYTES))
 }
 
 fn a_share(text: &str) -> Result<f64, &'static str> {

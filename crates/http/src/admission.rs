@@ -5,9 +5,12 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use axum::http::Extensions;
 use calldata_core::TenantId;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::memory_budget::{Charge, OverBudget, RequestMemory};
 
 /// GETs that wait for a record may be this many times as many: they cost a place in memory and nothing else (PAR-G11).
 const WAITING_FACTOR: usize = 16;
@@ -27,6 +30,16 @@ pub enum Refusal {
         /// When to come again.
         retry_after: Duration,
     },
+}
+
+impl From<OverBudget> for Refusal {
+    fn from(over: OverBudget) -> Self {
+        note("memory");
+        match over {
+            OverBudget::Process => Self::Full,
+            OverBudget::Tenant => Self::TooMany { retry_after: Duration::from_secs(1) },
+        }
+    }
 }
 
 /// What a request is about to do, for that decides how many there may be.
@@ -56,12 +69,13 @@ impl Admission {
         }
     }
 
-    /// Lets a request in before it is known whose it is.
+    /// Lets a request in before it is known whose it is; `extensions` are those of the request.
     ///
     /// # Errors
-    /// When too many are under way.
-    pub fn enter(&self, stay: Stay) -> Result<Seat, Refusal> {
-        Seats::enter(self.seats(stay))
+    /// When too many are under way, or there is no memory for it.
+    pub fn enter(&self, stay: Stay, extensions: &Extensions) -> Result<Seat, Refusal> {
+        let charge = RequestMemory::of(extensions)?;
+        Seats::enter(self.seats(stay), charge)
     }
 
     /// Counts a request to its tenant. With `n` tenants at work, none may have more than one part in `n + 1` of all that may be under
@@ -77,7 +91,11 @@ impl Admission {
                 Refusal::TooMany { retry_after }
             })?;
         }
-        seat.admit(tenant)
+        seat.admit(tenant)?;
+        if let Some(charge) = seat.charge() {
+            charge.assign(tenant)?;
+        }
+        Ok(())
     }
 
     fn seats(&self, stay: Stay) -> &Arc<Seats> {
@@ -101,7 +119,7 @@ struct Taken {
 }
 
 impl Seats {
-    fn enter(seats: &Arc<Self>) -> Result<Seat, Refusal> {
+    fn enter(seats: &Arc<Self>, charge: Option<Charge>) -> Result<Seat, Refusal> {
         let mut taken = seats.lock();
         if taken.in_all >= seats.all.saturating_mul(ENTRANCE_FACTOR) {
             note("full");
@@ -109,7 +127,7 @@ impl Seats {
         }
         taken.in_all += 1;
         drop(taken);
-        Ok(Seat(Arc::new(Taker { seats: Arc::clone(seats), tenant: OnceLock::new() })))
+        Ok(Seat(Arc::new(Taker { seats: Arc::clone(seats), tenant: OnceLock::new(), charge })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -130,9 +148,26 @@ pub struct Seat(Arc<Taker>);
 struct Taker {
     seats: Arc<Seats>,
     tenant: OnceLock<TenantId>,
+    charge: Option<Charge>,
 }
 
 impl Seat {
+    /// The memory that the request is charged for; none where no server stands in front.
+    pub fn charge(&self) -> Option<&Charge> {
+        self.0.charge.as_ref()
+    }
+
+    /// Charges the request for further bytes that it is about to hold; waits a moment for them.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub async fn reserve(&self, bytes: usize) -> Result<(), Refusal> {
+        match self.charge() {
+            Some(charge) => Ok(charge.reserve_soon(bytes).await?),
+            None => Ok(()),
+        }
+    }
+
     fn admit(&self, tenant: TenantId) -> Result<(), Refusal> {
         let mut taken = self.0.seats.lock();
         if self.0.tenant.get().is_some() {
@@ -174,7 +209,7 @@ mod tests {
     }
 
     fn admitted(admission: &Admission, number: i64) -> Result<Seat, Refusal> {
-        let seat = admission.enter(Stay::Working)?;
+        let seat = admission.enter(Stay::Working, &Extensions::new())?;
         admission.admit(&seat, tenant(number)).map(|()| seat)
     }
 
@@ -195,11 +230,11 @@ mod tests {
     #[test]
     fn beyond_the_bound_nobody_is_let_in_and_who_waits_counts_apart() {
         let admission = Admission::new(2, None);
-        let inside: Vec<_> = (0..4).map(|_| admission.enter(Stay::Working).unwrap()).collect();
-        assert_eq!(admission.enter(Stay::Working).unwrap_err(), Refusal::Full);
-        assert!(admission.enter(Stay::Waiting).is_ok());
+        let inside: Vec<_> = (0..4).map(|_| admission.enter(Stay::Working, &Extensions::new()).unwrap()).collect();
+        assert_eq!(admission.enter(Stay::Working, &Extensions::new()).unwrap_err(), Refusal::Full);
+        assert!(admission.enter(Stay::Waiting, &Extensions::new()).is_ok());
         drop(inside);
-        assert!(admission.enter(Stay::Working).is_ok());
+        assert!(admission.enter(Stay::Working, &Extensions::new()).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::Seat;
+use crate::{Refusal, Seat};
 
 /// An answer up to this length costs so little that nobody needs to know whether it is out.
 const SMALL_BYTES: u64 = 64 << 10;
@@ -24,12 +24,20 @@ pub struct Streamed;
 #[derive(Clone, Copy, Debug)]
 pub struct Waited;
 
-/// An answer that keeps its request's seat taken until the client has it, unless it is small.
-pub fn holding(response: Response, seat: Seat) -> Response {
-    if response.body().size_hint().upper().is_some_and(|length| length <= SMALL_BYTES) {
-        return response;
+/// An answer that keeps its request's seat taken until the client has it, unless it is small. Its request is charged for its length, and
+/// for nothing else any more.
+///
+/// # Errors
+/// When there is no memory for it.
+pub async fn holding(response: Response, seat: Seat) -> Result<Response, Refusal> {
+    let length = response.body().size_hint().upper();
+    if let (Some(charge), Some(length)) = (seat.charge(), length) {
+        charge.settle(usize::try_from(length).unwrap_or(usize::MAX)).await?;
     }
-    response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _seat: seat }))
+    if length.is_some_and(|length| length <= SMALL_BYTES) {
+        return Ok(response);
+    }
+    Ok(response.map(|body| Body::new(Holding { body, rest: Bytes::new(), _seat: seat })))
 }
 
 /// The body of a large answer.
@@ -79,10 +87,11 @@ mod tests {
     use super::*;
     use crate::admission::{Admission, Stay};
     use axum::body::to_bytes;
+    use axum::http::Extensions;
 
     /// Whether the only seats there are, two, are free.
     fn is_free(admission: &Admission) -> bool {
-        let (first, second) = (admission.enter(Stay::Working), admission.enter(Stay::Working));
+        let (first, second) = (admission.enter(Stay::Working, &Extensions::new()), admission.enter(Stay::Working, &Extensions::new()));
         first.is_ok() && second.is_ok()
     }
 
@@ -90,7 +99,8 @@ mod tests {
     async fn a_large_answer_goes_out_piece_by_piece_and_holds_its_seat_until_then() {
         let admission = Admission::new(1, None);
         let content: Vec<u8> = (0..200_001_u32).flat_map(u32::to_be_bytes).collect();
-        let answer = holding(Response::new(Body::from(content.clone())), admission.enter(Stay::Working).unwrap());
+        let seat = admission.enter(Stay::Working, &Extensions::new()).unwrap();
+        let answer = holding(Response::new(Body::from(content.clone())), seat).await.unwrap();
         let mut body = answer.into_body();
         let mut taken = Vec::new();
         while !body.is_end_stream() {
@@ -108,11 +118,13 @@ mod tests {
     #[tokio::test]
     async fn a_small_answer_holds_nothing_and_one_of_unknown_length_does() {
         let admission = Admission::new(1, None);
-        let small = holding(Response::new(Body::from("small")), admission.enter(Stay::Working).unwrap());
+        let seat = admission.enter(Stay::Working, &Extensions::new()).unwrap();
+        let small = holding(Response::new(Body::from("small")), seat).await.unwrap();
         assert!(is_free(&admission));
         assert_eq!(to_bytes(small.into_body(), 10).await.unwrap(), "small");
         let parts = futures_util::stream::iter(["a", "", "b"].map(Ok::<_, std::io::Error>));
-        let unknown = holding(Response::new(Body::from_stream(parts)), admission.enter(Stay::Working).unwrap());
+        let seat = admission.enter(Stay::Working, &Extensions::new()).unwrap();
+        let unknown = holding(Response::new(Body::from_stream(parts)), seat).await.unwrap();
         assert!(!is_free(&admission));
         assert_eq!(to_bytes(unknown.into_body(), 10).await.unwrap(), "ab");
         assert!(is_free(&admission));

@@ -6,10 +6,13 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Limits;
+use crate::memory_budget::{Charge, INCLUDED_BYTES, OverBudget, WAIT_FOR_MEMORY};
 
 /// How much of a body that is too large is still read, as a multiple of the limit: a client that is cut off while it sends may never
 /// see the answer.
 const DRAIN_FACTOR: usize = 8;
+/// How many times a body is in memory: as it came, as it was parsed, and as the row that is stored.
+const COPIES: usize = 3;
 
 /// Why there is no body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,21 +26,63 @@ pub enum BodyError {
     /// The client sends too slowly.
     #[error("the body did not arrive in time")]
     TooSlow,
+    /// There is no memory for it.
+    #[error("there is no memory for the body")]
+    NoMemory(#[from] OverBudget),
 }
 
-/// Reads the body of a request, which may be as large and take as long, counted from the request's arrival, as the limits say.
+/// Reads the body of a request, which may be as large and take as long, counted from the request's arrival, as the limits say. The request
+/// is charged for it before it is read.
 ///
 /// # Errors
-/// When it is larger, or the client stops sending or is too slow.
-pub async fn read_body(body: Body, arrived: Instant, limits: Limits) -> Result<Bytes, BodyError> {
+/// When it is larger, or the client stops sending or is too slow, or there is no memory for it.
+pub async fn read_body(body: Body, arrived: Instant, limits: Limits, charge: Option<&Charge>) -> Result<Bytes, BodyError> {
+    let until = arrived + limits.body_deadline();
     let mut too_large = false;
-    let read = timeout_at(arrived + limits.body_deadline(), read(body, limits.body_bytes, &mut too_large)).await;
+    let room = Room { charge, until: until.min(Instant::now() + WAIT_FOR_MEMORY), bytes: INCLUDED_BYTES, limit: limits.body_bytes };
+    let read = timeout_at(until, read(body, limits.body_bytes, room, &mut too_large)).await;
     // A client that cannot be waited for any longer has still sent too much.
     read.unwrap_or(Err(if too_large { BodyError::TooLarge } else { BodyError::TooSlow }))
 }
 
-async fn read(body: Body, limit: usize, too_large: &mut bool) -> Result<Bytes, BodyError> {
+/// Memory for a body of so many bytes.
+struct Room<'c> {
+    charge: Option<&'c Charge>,
+    until: Instant,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Room<'_> {
+    /// Makes room for a body of this length in all.
+    async fn grow(&mut self, length: usize) -> Result<(), BodyError> {
+        let Some(charge) = self.charge.filter(|_| length > self.bytes) else { return Ok(()) };
+        charge.reserve_by((length - self.bytes).saturating_mul(COPIES), self.until).await?;
+        self.bytes = length;
+        Ok(())
+    }
+
+    /// Makes room for a body that has reached this length and goes on.
+    async fn go_on(&mut self, length: usize) -> Result<(), BodyError> {
+        if length <= self.bytes {
+            return Ok(());
+        }
+        self.grow(length.saturating_mul(2).min(self.limit.max(length))).await
+    }
+}
+
+async fn read(body: Body, limit: usize, mut room: Room<'_>, too_large: &mut bool) -> Result<Bytes, BodyError> {
+    let length = body.size_hint();
+    let (least, most) = (in_usize(length.lower()), length.upper().map(in_usize));
     let mut stream = body.into_data_stream();
+    if least > limit {
+        *too_large = true;
+        drain(stream, limit.saturating_mul(DRAIN_FACTOR)).await;
+        return Err(BodyError::TooLarge);
+    }
+    if let Some(length) = most {
+        room.grow(length.min(limit)).await?;
+    }
     // Nearly every body is one piece, which need not be copied.
     let Some(first) = stream.next().await else { return Ok(Bytes::new()) };
     let first = first.map_err(|_| BodyError::Interrupted)?;
@@ -53,9 +98,14 @@ async fn read(body: Body, limit: usize, too_large: &mut bool) -> Result<Bytes, B
             drain(stream, limit.saturating_mul(DRAIN_FACTOR)).await;
             return Err(BodyError::TooLarge);
         }
+        room.go_on(read.len() + chunk.len()).await?;
         read.extend_from_slice(&chunk);
     }
     Ok(read.freeze())
+}
+
+fn in_usize(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 async fn drain(mut stream: impl Stream<Item = Result<Bytes, axum::Error>> + Unpin, mut allowance: usize) {
@@ -70,10 +120,11 @@ async fn drain(mut stream: impl Stream<Item = Result<Bytes, axum::Error>> + Unpi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory_budget::{MIN_MEMORY_BUDGET_BYTES, MemoryBudget};
     use std::time::Duration;
 
     async fn read_of(body: Body, deadline: Duration) -> Result<Bytes, BodyError> {
-        read_body(body, Instant::now(), Limits { body_bytes: 5, deadline, ..Limits::default() }).await
+        read_body(body, Instant::now(), Limits { body_bytes: 5, deadline, ..Limits::default() }, None).await
     }
 
     const SOON: Duration = Duration::from_secs(60);
@@ -103,6 +154,30 @@ mod tests {
         let limits = Limits { body_bytes: 5, deadline: SOON, ..Limits::default() };
         let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
         let arrived = Instant::now().checked_sub(SOON).unwrap();
-        assert_eq!(read_body(body, arrived, limits).await, Err(BodyError::TooSlow));
+        assert_eq!(read_body(body, arrived, limits, None).await, Err(BodyError::TooSlow));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_charged_before_it_is_read_whether_its_length_is_known_or_not() {
+        let limits = Limits { body_bytes: 1 << 20, deadline: SOON, ..Limits::default() };
+        let budget = MemoryBudget::new(MIN_MEMORY_BUDGET_BYTES);
+        let charge = budget.enter().unwrap();
+        let pieces = futures_util::stream::iter((0..8).map(|_| Ok::<_, std::io::Error>("x".repeat(32 << 10))));
+        assert_eq!(read_body(Body::from_stream(pieces), Instant::now(), limits, Some(&charge)).await.unwrap().len(), 256 << 10);
+        assert!(charge.bytes() > 3 * (256 << 10), "{}", charge.bytes());
+        let charge = budget.enter().unwrap();
+        assert_eq!(read_body(Body::from("x".repeat(100 << 10)), Instant::now(), limits, Some(&charge)).await.unwrap().len(), 100 << 10);
+        assert!(charge.bytes() >= 3 * (96 << 10), "{}", charge.bytes());
+        // More than clients may have that have not authenticated.
+        let late = Instant::now().checked_sub(SOON / 2).unwrap();
+        let whole = Body::from("x".repeat(1 << 20));
+        let refused =
+            [whole, Body::from_stream(futures_util::stream::iter((0..32).map(|_| Ok::<_, std::io::Error>("x".repeat(32 << 10)))))];
+        let held = (0..2_000).map_while(|_| budget.enter().ok()).collect::<Vec<_>>();
+        for body in refused {
+            let refused = read_body(body, late, limits, Some(&charge)).await;
+            assert_eq!(refused, Err(BodyError::NoMemory(OverBudget::Process)));
+        }
+        drop(held);
     }
 }

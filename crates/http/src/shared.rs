@@ -8,6 +8,7 @@ use calldata_core::{Directory, Sessions};
 
 use crate::admission::Admission;
 use crate::lockout::Lockout;
+use crate::memory_budget::{DEFAULT_MEMORY_BUDGET_BYTES, MemoryBudget};
 
 /// What every API crate is given: who may come in, and what they come for.
 #[derive(Clone)]
@@ -22,13 +23,16 @@ pub struct Shared {
     pub admission: Arc<Admission>,
     /// Who has guessed too often.
     pub lockout: Arc<Lockout>,
+    /// The bytes that all requests may hold.
+    pub memory: MemoryBudget,
 }
 
 impl Shared {
     /// Puts them together.
     pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits) -> Self {
         let admission = Arc::new(Admission::new(limits.requests, limits.tenant_rate));
-        Self { directory, sessions, limits, admission, lockout: Arc::default() }
+        let memory = MemoryBudget::new(limits.memory_bytes);
+        Self { directory, sessions, limits, admission, lockout: Arc::default(), memory }
     }
 }
 
@@ -43,6 +47,8 @@ pub struct Limits {
     pub requests: usize,
     /// How many requests each tenant may send a second; `None` for as many as it likes.
     pub tenant_rate: Option<NonZeroU32>,
+    /// How many bytes all requests and connections may hold.
+    pub memory_bytes: usize,
 }
 
 impl Limits {
@@ -55,6 +61,12 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         // A little before 3 s, so that the answer is there within them.
-        Self { body_bytes: 1 << 20, deadline: Duration::from_millis(2_900), requests: 1_024, tenant_rate: None }
+        Self {
+            body_bytes: 1 << 20,
+            deadline: Duration::from_millis(2_900),
+            requests: 1_024,
+            tenant_rate: None,
+            memory_bytes: DEFAULT_MEMORY_BUDGET_BYTES,
+        }
     }
 }

@@ -19,8 +19,8 @@ pub(crate) struct Asked {
 impl Asked {
     /// Reads a query that comes from `source`, and lets in who asks.
     pub(crate) async fn read(oifde: &Oifde, source: Source, request: Request) -> Result<Self, Failure> {
-        let parameters = Parameters::read(request, oifde.shared.limits).await?;
-        let seat = oifde.shared.admission.enter(Stay::Working)?;
+        let (parameters, extensions) = Parameters::read(request, oifde.shared.limits).await?;
+        let seat = oifde.shared.admission.enter(Stay::Working, &extensions)?;
         // The token is checked before the parameters (OIF-A4).
         let access = authenticate(oifde, source, &parameters).await?;
         oifde.shared.admission.admit(&seat, access.tenant.id)?;

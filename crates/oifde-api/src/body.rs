@@ -1,10 +1,10 @@
 //! Reading requests: a JSON object, whatever its content type says.
 
 use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{Extensions, Method};
 use calldata_core::json_text::members_of;
 use calldata_core::{JsonKind, JsonText};
-use calldata_http::{BodyError, Limits, read_body};
+use calldata_http::{BodyError, Limits, Refusal, RequestMemory, read_body};
 use tokio::time::Instant;
 
 use crate::codes::Failure;
@@ -17,19 +17,23 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 pub(crate) struct Parameters(Vec<(String, JsonText)>);
 
 impl Parameters {
-    /// Reads the body of a POST (OIF-Q7). To be done before a seat is taken: a client that nobody knows decides how long it takes.
-    pub(crate) async fn read(request: Request, limits: Limits) -> Result<Self, Failure> {
+    /// Reads the body of a POST (OIF-Q7), and returns what else belongs to the request. To be done before a seat is taken: a client that
+    /// nobody knows decides how long it takes.
+    pub(crate) async fn read(request: Request, limits: Limits) -> Result<(Self, Extensions), Failure> {
         if request.method() != Method::POST {
             return Err(Failure::parameter("method", "must be POST"));
         }
         let limits = Limits { body_bytes: limits.body_bytes.min(MAX_BODY_BYTES), ..limits };
-        let body = match read_body(request.into_body(), Instant::now(), limits).await {
+        let (parts, body) = request.into_parts();
+        let charge = RequestMemory::of(&parts.extensions).map_err(Refusal::from)?;
+        let body = match read_body(body, Instant::now(), limits, charge.as_ref()).await {
             Ok(body) => body,
             Err(BodyError::TooLarge) => return Err(Failure::parameter("body", "is too large")),
             Err(BodyError::Interrupted) => return Err(Failure::parameter("body", "ended early")),
             Err(BodyError::TooSlow) => return Err(Failure::parameter("body", "did not arrive in time")),
+            Err(BodyError::NoMemory(over)) => return Err(Refusal::from(over).into()),
         };
-        Self::parse(&body)
+        Ok((Self::parse(&body)?, parts.extensions))
     }
 
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Failure> {

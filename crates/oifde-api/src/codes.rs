@@ -8,7 +8,7 @@ use calldata_core::StoreError;
 use calldata_http::{RETRY_AFTER_S, Refusal};
 use serde::Serialize;
 
-const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
+pub(crate) const CONTENT_TYPE: &str = "application/json;charset=UTF-8";
 
 /// What went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

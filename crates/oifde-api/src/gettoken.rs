@@ -39,8 +39,8 @@ use crate::token::LIFETIME;
 pub(crate) async fn gettoken(State(oifde): State<Oifde>, Extension(source): Extension<Source>, request: Request) -> Response {
     let limits = oifde.shared.limits;
     let token = tokio::time::timeout(limits.deadline, async {
-        let parameters = Parameters::read(request, limits).await?;
-        let seat = oifde.shared.admission.enter(Stay::Working)?;
+        let (parameters, extensions) = Parameters::read(request, limits).await?;
+        let seat = oifde.shared.admission.enter(Stay::Working, &extensions)?;
         issue(&oifde, &seat, source, &parameters).await
     });
     match token.await.unwrap_or(Err(Failure::Busy)) {

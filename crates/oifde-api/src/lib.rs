@@ -17,6 +17,7 @@ pub mod import;
 mod query_history;
 mod query_record_history;
 mod record;
+mod record_stream;
 mod token;
 
 use axum::extract::{FromRef, Request};

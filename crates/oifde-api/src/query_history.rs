@@ -45,10 +45,11 @@ pub(crate) async fn query_history(State(oifde): State<Oifde>, Extension(source):
         if latest.is_none() {
             note_miss();
         }
-        Ok((LatestCallResponse::call(user, latest, &access.tenant.oifde_zone), seat))
+        let response = answer(&LatestCallResponse::call(user, latest, &access.tenant.oifde_zone));
+        Ok(holding(response, seat).await?)
     });
     match found.await.unwrap_or(Err(Failure::Busy)) {
-        Ok((response, seat)) => holding(answer(&response), seat),
+        Ok(response) => response,
         Err(failure) => failure.answer(&LatestCallResponse::failure(&failure)),
     }
 }

@@ -18,11 +18,16 @@ use crate::asked::{Asked, note_miss};
 use crate::body::Parameters;
 use crate::codes::{Failure, answer};
 use crate::record::Record;
+use crate::record_stream::stream_page;
 
 const LOCAL_TIME: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
 const LOCAL_TIME_CHARS: usize = 19;
 const PAGE_SIZES: [u64; 5] = [5, 10, 20, 50, 100];
 const DEFAULT_PAGE_SIZE: u64 = 100;
+/// How many bytes of sessions are read before a page is written piece by piece. Pages of usual records are smaller.
+const FIRST_BYTES: usize = 128 << 10;
+/// How many times they are in memory: as rows, as records, and as the text of the answer.
+const COPIES: usize = 3;
 
 /// Queries session records.
 #[utoipa::path(
@@ -54,14 +59,18 @@ pub(crate) async fn history(oifde: &Oifde, source: Source, request: Request) -> 
     let found = tokio::time::timeout(oifde.shared.limits.deadline, async {
         let Asked { parameters, access, seat } = Asked::read(oifde, source, request).await?;
         let query = query(&parameters, &access.tenant)?;
+        seat.reserve(COPIES * FIRST_BYTES).await?;
         let page = oifde.shared.sessions.history(&access, &query).await?;
         if page.total == 0 {
             note_miss();
         }
-        Ok((page, access, seat))
+        if page.is_cut {
+            return stream_page(oifde, access, seat, query, page).await;
+        }
+        Ok(holding(answer(&HistoryResponse::page(page, &access.tenant)), seat).await?)
     });
     match found.await.unwrap_or(Err(Failure::Busy)) {
-        Ok((page, access, seat)) => holding(answer(&HistoryResponse::page(page, &access.tenant)), seat),
+        Ok(response) => response,
         Err(failure) => failure.answer(&HistoryResponse::failure(&failure)),
     }
 }
@@ -87,7 +96,8 @@ fn query(parameters: &Parameters, tenant: &Tenant) -> Result<HistoryQuery, Failu
     if !PAGE_SIZES.contains(&limit) {
         return Err(Failure::parameter("pageSize", "must be 5, 10, 20, 50 or 100"));
     }
-    Ok(HistoryQuery { call_id, caller, cti_call_id, from, until, offset: (page - 1).saturating_mul(limit), limit })
+    let offset = (page - 1).saturating_mul(limit);
+    Ok(HistoryQuery { call_id, caller, cti_call_id, from, until, offset, limit, max_bytes: Some(FIRST_BYTES) })
 }
 
 fn local_time(parameters: &Parameters, name: &str, zone: &Zone, reading: Reading) -> Result<Option<Timestamp>, Failure> {
@@ -159,8 +169,11 @@ pub(crate) struct HistoryResponse {
 
 impl HistoryResponse {
     fn page(page: HistoryPage, tenant: &Tenant) -> Self {
-        let HistoryPage { total, sessions } = page;
-        let record_list = sessions.into_iter().map(|session| Record::of(session, tenant)).collect();
+        let HistoryPage { total, sessions, is_cut: _ } = page;
+        Self::records(total, sessions.into_iter().map(|session| Record::of(session, tenant)).collect())
+    }
+
+    pub(crate) fn records(total: u64, record_list: Vec<Record>) -> Self {
         Self { error_code: 0, error_msg: "Success".into(), total, record_list }
     }
 

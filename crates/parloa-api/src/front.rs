@@ -28,7 +28,7 @@ pub async fn answer(shared: &Shared, request: Request) -> Response {
     // PAR-P8; a fetch that waits is given the time it asked for on top. Nothing else has a `wait` (PAR-G11).
     let wait = fetches.then(|| get::wait_of(&query)).flatten().unwrap_or_default();
     let deadline = shared.limits.deadline + wait;
-    let seat = match shared.admission.enter(if wait.is_zero() { Stay::Working } else { Stay::Waiting }) {
+    let seat = match shared.admission.enter(if wait.is_zero() { Stay::Working } else { Stay::Waiting }, &parts.extensions) {
         Ok(seat) => seat,
         Err(refusal) => return speech::refused(&parts.method, refusal),
     };
@@ -46,5 +46,5 @@ pub async fn answer(shared: &Shared, request: Request) -> Response {
     if !wait.is_zero() {
         response.extensions_mut().insert(Waited);
     }
-    holding(response, seat)
+    holding(response, seat).await.unwrap_or_else(|refusal| speech::refused(&parts.method, refusal))
 }

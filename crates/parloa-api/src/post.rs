@@ -53,11 +53,12 @@ pub(crate) async fn post(shared: &Shared, parts: &Parts, query: &Query<'_>, seat
         Ok(client) => client,
         Err(refusal) => return refusal,
     };
-    let body = match read_body(body, arrived, shared.limits).await {
+    let body = match read_body(body, arrived, shared.limits, seat.charge()).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return speech::too_large(),
         Err(BodyError::Interrupted) => return speech::fail("the body ended early"),
         Err(BodyError::TooSlow) => return speech::too_slow(),
+        Err(BodyError::NoMemory(over)) => return speech::refused(&Method::POST, over.into()),
     };
     let posted = match Posted::parse(&body, client.access.tenant.default_country) {
         Ok(posted) => posted,

@@ -23,7 +23,7 @@ use crate::reading::Reading;
 use crate::refusals::ToAdmins;
 use crate::resource::JSON;
 use crate::shapes::SessionResource;
-use crate::visit::{Visit, text};
+use crate::visit::{PIECE_MEMORY_BYTES, Visit, text};
 
 /// Whose data it is about.
 #[derive(Serialize, ToSchema)]
@@ -124,6 +124,7 @@ async fn read(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
     for part in [r#","exportedAt":""#, &now.to_string(), r#"","sessions":["#] {
         head.push_str(part);
     }
+    visit.seat.reserve(PIECE_MEMORY_BYTES).await?;
     native.audit.write_down(&visit.access, Action::Exported, Some(&caller), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
     // The first piece is read before the status is given.

@@ -19,7 +19,7 @@ use crate::problem::{Problem, ProblemDocument};
 use crate::query::Parameters;
 use crate::reading::Reading;
 use crate::refusals::ToReaders;
-use crate::visit::Visit;
+use crate::visit::{PIECE_MEMORY_BYTES, Visit};
 
 const PARAMETERS: [&str; 11] =
     ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text", "format", "timeZone"];
@@ -95,6 +95,7 @@ async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let tenant = &visit.access.tenant;
     let as_of = native.shared.sessions.as_of(tenant.id).await?;
     let filter = Filter { received_until: Some(as_of), ..parameters.filter(tenant.default_country)? };
+    visit.seat.reserve(PIECE_MEMORY_BYTES).await?;
     let (content_type, disposition) = (content_type(&format), disposition(&format));
     native.audit.write_down(&visit.access, Action::Exported, filter.caller.as_ref(), 0).await?;
     let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);

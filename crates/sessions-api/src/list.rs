@@ -16,7 +16,7 @@ use crate::query::Parameters;
 use crate::refusals::ToReaders;
 use crate::resource::JSON;
 use crate::shapes::{CallPage, SessionPage};
-use crate::visit::Visit;
+use crate::visit::{PIECE_MEMORY_BYTES, Visit};
 
 const LIST: [&str; 12] =
     ["caller", "callId", "ctiCallId", "conversationId", "countryCode", "intent", "from", "to", "text", "limit", "cursor", "count"];
@@ -64,6 +64,7 @@ async fn sessions(native: &Native, visit: Visit) -> Result<Response, Problem> {
     if count && (filter.intent.is_some() || filter.cti_call_id.is_some()) && !visit.access.sees_all() {
         return Err(Problem::invalid("count", "cannot be combined with intent or ctiCallId by a key that sees masked sessions"));
     }
+    visit.seat.reserve(PIECE_MEMORY_BYTES).await?;
     let page = native.shared.sessions.list(&visit.access, filter, after.clone(), *limit).await?;
     let total = if count { Some(native.shared.sessions.count(&visit.access, filter).await?) } else { None };
     let mut text = String::from(r#"{"items":["#);
@@ -110,6 +111,7 @@ async fn calls(native: &Native, visit: Visit) -> Result<Response, Problem> {
     let parameters = Parameters::read(visit.parts.uri.query(), LIST.split_last().map_or(&LIST, |(_count, others)| others))?;
     let asked = Asked::of(native, &visit, &parameters, "calls")?;
     let Asked { filter, after, limit, .. } = &asked;
+    visit.seat.reserve(PIECE_MEMORY_BYTES).await?;
     let page = native.shared.sessions.list_calls(&visit.access, filter, after.clone(), *limit).await?;
     let mut text = String::from(r#"{"items":["#);
     for (number, call) in page.items.iter().enumerate() {
@@ -133,6 +135,9 @@ fn write_call(call: &Call, text: &mut String) {
         for part in [",\"", name, "\":\"", &moment.unwrap_or(Timestamp::EARLIEST).to_string(), "\""] {
             text.push_str(part);
         }
+    }
+    if call.is_cut {
+        text.push_str(r#","isCut":true"#);
     }
     text.push_str(r#","sessions":["#);
     for (number, session) in call.sessions.iter().enumerate() {

@@ -173,6 +173,9 @@ pub(crate) struct CallResource {
     started_at: String,
     /// When one of its sessions last changed (RFC 3339).
     updated_at: String,
+    /// The call has more sessions than fit on a page; these are the newest. The list of sessions with its `callId` gives all of them.
+    #[schema(example = false)]
+    is_cut: Option<bool>,
     /// Its sessions, oldest start first.
     sessions: Vec<SessionResource>,
 }

@@ -6,13 +6,17 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use calldata_core::Access;
-use calldata_http::{BodyError, Seat, Stay, holding, read_body};
+use calldata_core::service::PAGE_BYTES;
+use calldata_http::{BodyError, Refusal, Seat, Stay, holding, read_body};
 use tokio::time::Instant;
 
 use crate::Native;
 use crate::client::{Need, recognise};
 use crate::problem::{Code, Problem};
 use crate::query::Parameters;
+
+/// The charge for sessions that are read and written a piece at a time: as rows, as sessions and as text, and the last one goes beyond.
+pub(crate) const PIECE_MEMORY_BYTES: usize = 4 * PAGE_BYTES;
 
 /// A request whose sender is recognised.
 pub(crate) struct Visit {
@@ -32,7 +36,7 @@ impl Native {
         let answered = tokio::time::timeout(self.shared.limits.deadline, async {
             let visit = self.visit(need, Stay::Working, request).await?;
             let seat = visit.seat.clone();
-            Ok(holding(work(self, visit).await?, seat))
+            Ok(holding(work(self, visit).await?, seat).await?)
         });
         // A write that is under way goes on when its request is dropped here.
         answered.await.unwrap_or_else(|_| Err(Problem::busy())).unwrap_or_else(IntoResponse::into_response)
@@ -56,7 +60,7 @@ impl Native {
     async fn visit(&self, need: Need, stay: Stay, request: Request) -> Result<Visit, Problem> {
         let arrived = Instant::now();
         let (parts, body) = request.into_parts();
-        let seat = self.shared.admission.enter(stay)?;
+        let seat = self.shared.admission.enter(stay, &parts.extensions)?;
         let access = recognise(&self.shared, &parts, &seat, need).await?;
         Ok(Visit { access, parts, seat, body, arrived })
     }
@@ -72,12 +76,14 @@ impl Visit {
     pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
         self.takes_no_parameters()?;
         self.is_plain()?;
-        read_body(self.take_body(), self.arrived, native.shared.limits).await.map_err(|error| match error {
+        let body = self.take_body();
+        read_body(body, self.arrived, native.shared.limits, self.seat.charge()).await.map_err(|error| match error {
             BodyError::TooLarge => {
                 Problem::new(Code::TooLarge, format!("the body has more than {} bytes", native.shared.limits.body_bytes))
             }
             BodyError::Interrupted => Problem::new(Code::InvalidRequest, "the body ended early"),
             BodyError::TooSlow => Problem::new(Code::InvalidRequest, "the body did not arrive in time"),
+            BodyError::NoMemory(over) => Refusal::from(over).into(),
         })
     }
 

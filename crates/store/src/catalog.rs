@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use async_trait::async_trait;
-use calldata_core::catalog::{Filter, Listing, Order, Place};
+use calldata_core::catalog::{Filter, Listed, Listing, Order, Place};
 use calldata_core::port::{Amend, Amended, Catalog, Creation, Once, Write};
 use calldata_core::{Scope, Session, SessionId, StoreError, Timestamp};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement, Value};
@@ -15,6 +15,11 @@ use crate::outbox::mark;
 use crate::search_key::search_key;
 use crate::{Database, catalog_writes, row};
 
+/// How many bytes of text a row holds; the same as [`Model::text_bytes`].
+const SIZE: &str = "octet_length(call_id) + octet_length(caller) + octet_length(fields) + coalesce(octet_length(content), 0) \
+    + coalesce(octet_length(conversation), 0) + coalesce(octet_length(turns), 0) + coalesce(octet_length(answers), 0) \
+    + coalesce(octet_length(details), 0)";
+
 #[async_trait]
 impl Catalog for Database {
     async fn find(&self, scope: Scope, id: &SessionId) -> Result<Option<Session>, StoreError> {
@@ -25,9 +30,9 @@ impl Catalog for Database {
         rows.into_iter().next().map(row::to_session).transpose()
     }
 
-    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Vec<Session>, StoreError> {
-        let Listing { filter, order, after, limit } = listing;
-        let Some(mut wanted) = Wanted::filtered(self.engine_kind(), scope, filter) else { return Ok(Vec::new()) };
+    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Listed, StoreError> {
+        let Listing { filter, order, after, limit, max_bytes } = listing;
+        let Some(mut wanted) = Wanted::filtered(self.engine_kind(), scope, filter) else { return Ok(Listed::default()) };
         let (sign, direction) = match order {
             Order::NewestFirst => ("<", "DESC"),
             Order::OldestFirst => (">", "ASC"),
@@ -35,15 +40,22 @@ impl Catalog for Database {
         if let Some(place) = after {
             wanted.after(sign, place);
         }
-        let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let (index, conditions) = (wanted.index(filter), &wanted.conditions);
+        let [limit_mark, tenant_mark, bytes_mark] = [1, 2, 3].map(|n| mark(self.engine_kind(), wanted.values.len() + n));
+        // Lengths are read without the texts. The join is told its order, for SQLite has no statistics to choose by.
         let question = format!(
-            "SELECT * FROM session{} WHERE {} ORDER BY started_at {direction}, id {direction} LIMIT {}",
-            wanted.index(filter),
-            wanted.conditions,
-            wanted.next()
+            "WITH wanted AS (SELECT id, started_at, {SIZE} AS size FROM session{index} WHERE {conditions} \
+                ORDER BY started_at {direction}, id {direction} LIMIT {limit_mark}), \
+            page AS (SELECT id, started_at, sum(size) OVER (ORDER BY started_at {direction}, id {direction}) - size AS before FROM wanted) \
+            SELECT session.* FROM page CROSS JOIN session WHERE session.tenant_id = {tenant_mark} AND session.id = page.id \
+                AND page.before < {bytes_mark} ORDER BY page.started_at {direction}, page.id {direction}"
         );
-        let rows = self.ask(scope, wanted.statement(&question, &[limit.into()])).await?;
-        rows.into_iter().map(row::to_session).collect()
+        let bytes = number(u64::try_from(*max_bytes).unwrap_or(u64::MAX));
+        let values = [number(*limit).into(), scope.tenant().number().into(), bytes.into()];
+        let rows = self.ask(scope, wanted.statement(&question, &values)).await?;
+        let is_cut = rows.iter().map(Model::text_bytes).sum::<usize>() >= *max_bytes;
+        Ok(Listed { sessions: rows.into_iter().map(row::to_session).collect::<Result<_, _>>()?, is_cut })
     }
 
     async fn count(&self, scope: Scope, filter: &Filter) -> Result<u64, StoreError> {

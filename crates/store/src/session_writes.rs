@@ -73,9 +73,7 @@ impl Row {
 
     /// About how much text it holds.
     pub(crate) fn bytes(&self) -> usize {
-        let Model { call_id, caller, fields, content, conversation, turns, answers, details, .. } = &self.model;
-        let given = [content, conversation, turns, answers, details].into_iter().flatten().map(String::len).sum::<usize>();
-        call_id.len() + caller.len() + fields.len() + given
+        self.model.text_bytes()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{StoreError, Write};
-use crate::catalog::{Filter, Listing};
+use crate::catalog::{Filter, Listed, Listing};
 use crate::{Details, Scope, Session, SessionId, Timestamp};
 
 /// A request that must not be done twice: a hash of the name that its client gave it, and one of what it asks for.
@@ -65,8 +65,8 @@ pub trait Catalog: Send + Sync + 'static {
     /// The session with that identifier.
     async fn find(&self, scope: Scope, id: &SessionId) -> Result<Option<Session>, StoreError>;
 
-    /// Sessions in the order of their starts. The filter's text is not looked at.
-    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Vec<Session>, StoreError>;
+    /// Sessions in the order of their starts, at least one where there is any. The filter's text is not looked at.
+    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Listed, StoreError>;
 
     /// How many sessions match. The filter's text is not looked at.
     async fn count(&self, scope: Scope, filter: &Filter) -> Result<u64, StoreError>;

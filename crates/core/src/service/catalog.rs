@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use super::Sessions;
 use crate::access::Access;
 use crate::audit::Action;
-use crate::catalog::{Call, Filter, Listing, Order, Page, Place};
+use crate::catalog::{Call, Filter, Listed, Listing, Order, Page, Place};
 use crate::masking::{hide, hide_all};
-use crate::port::{Amend, Amended, Creation, HistoryQuery, Once, Same, StoreError, Write, Written};
+use crate::port::{Amend, Amended, Creation, HistoryPage, HistoryQuery, Once, Same, StoreError, Write, Written};
 use crate::uncancelled::uncancelled;
 use crate::{NewSession, Session, SessionId};
 
@@ -20,6 +20,8 @@ const LOOK: u64 = 200;
 const SEARCH_TIME: Duration = Duration::from_millis(1_000);
 /// The most sessions of one call that are shown together.
 const MAX_OF_CALL: u64 = 1_000;
+/// How many bytes of sessions are read at a time, and given on a page; the last session may go beyond.
+pub const PAGE_BYTES: usize = 512 << 10;
 
 impl Sessions {
     /// The session with that identifier.
@@ -124,10 +126,11 @@ impl Sessions {
     /// When the store could not be asked.
     pub async fn list(&self, access: &Access, filter: &Filter, after: Option<Place>, limit: u64) -> Result<Page<Session>, StoreError> {
         let mut search = Search::new(self, access, filter, after, limit);
-        let mut items = Vec::new();
-        while items.len() < search.limit && search.has_time() {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while items.len() < search.limit && bytes < PAGE_BYTES && search.has_time() {
             let Some(session) = search.next().await? else { break };
             if filter.matches(&session) {
+                bytes += session.bytes();
                 items.push(session);
             }
         }
@@ -142,8 +145,8 @@ impl Sessions {
     /// When the store could not be asked.
     pub async fn list_calls(&self, access: &Access, filter: &Filter, after: Option<Place>, limit: u64) -> Result<Page<Call>, StoreError> {
         let mut search = Search::new(self, access, filter, after, limit);
-        let mut items = Vec::new();
-        while items.len() < search.limit && search.has_time() {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while items.len() < search.limit && bytes < PAGE_BYTES && search.has_time() {
             let Some(session) = search.next().await? else { break };
             if !filter.matches(&session) {
                 continue;
@@ -152,6 +155,7 @@ impl Sessions {
             // A call stands where the first that matches does, and nowhere else.
             let first = call.sessions.iter().filter(|other| filter.matches(other)).map(Place::of).min();
             if first.is_some_and(|first| first == Place::of(&session)) {
+                bytes += call.sessions.iter().map(Session::bytes).sum::<usize>();
                 items.push(call);
             }
         }
@@ -165,13 +169,15 @@ impl Sessions {
             call_id: Some(details.call_id.as_str().to_owned()),
             caller: Some(details.caller.key().clone()),
             limit: MAX_OF_CALL,
+            max_bytes: Some(PAGE_BYTES),
             ..HistoryQuery::default()
         };
         let now = self.clock.now();
-        let mut sessions = self.store.history(access.tenant.scope(now), &query).await?.sessions;
+        let HistoryPage { total, mut sessions, .. } = self.store.history(access.tenant.scope(now), &query).await?;
+        let is_cut = u64::try_from(sessions.len()).unwrap_or(u64::MAX) < total;
         sessions.reverse();
         hide_all(access, &mut sessions, now);
-        Ok(Call { sessions })
+        Ok(Call { sessions, is_cut })
     }
 
     /// How many sessions match; the filter's text is not looked at.
@@ -189,10 +195,10 @@ impl Sessions {
     /// When the store could not be asked.
     pub async fn read_on(&self, access: &Access, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
         let stored = what_may_be_asked(access, filter);
-        let listing = Listing { filter: &stored, order: Order::OldestFirst, after, limit: LOOK };
+        let listing = Listing { filter: &stored, order: Order::OldestFirst, after, limit: LOOK, max_bytes: PAGE_BYTES };
         let now = self.clock.now();
-        let mut items = self.store.list(access.tenant.scope(now), &listing).await?;
-        let is_last = u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
+        let Listed { sessions: mut items, is_cut } = self.store.list(access.tenant.scope(now), &listing).await?;
+        let is_last = !is_cut && u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
         let next = items.last().map(Place::of).filter(|_| !is_last);
         // What is hidden cannot be looked for.
         hide_all(access, &mut items, now);
@@ -258,11 +264,12 @@ impl<'s> Search<'s> {
         }
         let now = self.sessions.clock.now();
         let scope = self.access.tenant.scope(now);
-        let listing = Listing { filter: &self.stored, order: Order::NewestFirst, after: self.at.as_ref(), limit: self.look };
-        let mut found = self.sessions.store.list(scope, &listing).await?;
+        let after = self.at.as_ref();
+        let listing = Listing { filter: &self.stored, order: Order::NewestFirst, after, limit: self.look, max_bytes: PAGE_BYTES };
+        let Listed { sessions: mut found, is_cut } = self.sessions.store.list(scope, &listing).await?;
         // What is hidden cannot be looked for.
         hide_all(self.access, &mut found, now);
-        self.is_last = u64::try_from(found.len()).unwrap_or(u64::MAX) < self.look;
+        self.is_last = !is_cut && u64::try_from(found.len()).unwrap_or(u64::MAX) < self.look;
         self.found = found.into_iter();
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::StatusCode;
 use bytes::Bytes;
+use calldata_http::Charge;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
@@ -142,12 +143,12 @@ impl Activity {
     }
 
     /// A request begins; with what it is refused, if it is.
-    pub(super) fn begin(self: &Arc<Self>) -> (Exchange, Option<StatusCode>) {
+    pub(super) fn begin(self: &Arc<Self>, charge: Charge) -> (Exchange, Option<StatusCode>) {
         let number = self.requests.fetch_add(1, Ordering::AcqRel);
         let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.working.fetch_add(1, Ordering::AcqRel);
-        (Exchange { activity: Arc::clone(self), number, answered: None, streamed: false, working: true }, refused)
+        (Exchange { activity: Arc::clone(self), number, answered: None, streamed: false, working: true, _charge: charge }, refused)
     }
 }
 
@@ -161,6 +162,8 @@ pub(super) struct Exchange {
     /// It may take any time in all.
     streamed: bool,
     working: bool,
+    /// The memory of the request and its answer.
+    _charge: Charge,
 }
 
 impl Exchange {

@@ -13,7 +13,7 @@ use axum::http::{self, HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::BytesMut;
 use calldata_http::requests::{MAX_HEAD_BYTES, MAX_HEADERS, Unacceptable};
-use calldata_http::{Streamed, TrustedProxies};
+use calldata_http::{Charge, MemoryBudget, RequestMemory, Streamed, TrustedProxies};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -51,6 +51,7 @@ pub(super) struct Front<S> {
     pub(super) proxies: TrustedProxies,
     pub(super) tls: Option<Tls>,
     pub(super) patience: Patience,
+    pub(super) memory: MemoryBudget,
 }
 
 impl<S> Front<S>
@@ -115,11 +116,12 @@ where
     where
         I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (service, proxies, known) = (self.service.clone(), self.proxies.clone(), Arc::clone(activity));
+        let (service, proxies, memory, known) = (self.service.clone(), self.proxies.clone(), self.memory.clone(), Arc::clone(activity));
         // Streams are tasks of their own.
         let service = service_fn(move |request| {
             let (service, proxies, known) = (service.clone(), proxies.clone(), Arc::clone(&known));
-            async move { answer(service, &proxies, request, peer.ip(), &known).await }
+            let charged = charge(&memory);
+            async move { answer(service, &proxies, request, charged?, peer.ip(), &known).await }
         });
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -138,8 +140,8 @@ where
         request: http::Request<Incoming>,
         peer: IpAddr,
         activity: &Arc<Activity>,
-    ) -> Result<http::Response<Answered>, Infallible> {
-        answer(self.service.clone(), &self.proxies, request, peer, activity).await
+    ) -> Result<http::Response<Answered>, Overloaded> {
+        answer(self.service.clone(), &self.proxies, request, charge(&self.memory)?, peer, activity).await
     }
 }
 
@@ -158,28 +160,43 @@ async fn speaks_http2(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result
     }
 }
 
+/// There is no memory left, not even for a refusal: the request is dropped, and with HTTP/1 its connection.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("there is no memory for another request")]
+struct Overloaded;
+
+/// Charges a request for its memory, or for that of a refusal.
+fn charge(memory: &MemoryBudget) -> Result<(RequestMemory, Charge), Overloaded> {
+    match memory.enter() {
+        Ok(charge) => Ok((RequestMemory::Charged(charge.clone()), charge)),
+        Err(over) => memory.refuse().map(|charge| (RequestMemory::Refused(over), charge)).map_err(|_| Overloaded),
+    }
+}
+
 /// Hands a request to the service, with what only the server knows about it.
 async fn answer<S>(
     mut service: S,
     proxies: &TrustedProxies,
     request: http::Request<Incoming>,
+    (memory, charge): (RequestMemory, Charge),
     peer: IpAddr,
     activity: &Arc<Activity>,
-) -> Result<http::Response<Answered>, Infallible>
+) -> Result<http::Response<Answered>, Overloaded>
 where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send>,
 {
-    let (exchange, refused) = activity.begin();
+    let (exchange, refused) = activity.begin(charge);
     let mut request = request.map(Body::new);
     let source = proxies.source(peer, request.headers());
     request.extensions_mut().insert(source);
+    request.extensions_mut().insert(memory);
     let too_many = (request.headers().len() > MAX_HEADERS).then_some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     if let Some(status) = refused.or(too_many) {
         request.extensions_mut().insert(Unacceptable(status));
     }
-    std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
     let version = request.version();
-    let mut response = service.call(request).await?;
+    let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
+    let Ok(mut response) = service.call(request).await;
     // The rest of the request is not waited for; the library ends the connection, and does not say so.
     if version < Version::HTTP_2 && exchange.is_arriving() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use calldata_http::MemoryBudget;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -30,12 +31,17 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// So many; fewer where the process may not have as many open files.
-    pub(super) fn new(wanted: usize) -> Self {
+    /// So many; fewer where the process may not have as many open files, or has no memory for them.
+    pub(super) fn new(wanted: usize, memory: &MemoryBudget) -> Self {
         let affordable = affordable(wanted);
         if affordable < wanted {
             tracing::warn!(wanted, affordable, "fewer connections than asked for: the limit of open files is too low (ulimit -n)");
         }
+        let with_memory = memory.max_connections();
+        if with_memory < affordable {
+            tracing::info!(wanted, with_memory, "fewer connections than asked for: there is no memory for more (--memory-budget)");
+        }
+        let affordable = affordable.min(with_memory);
         let free = affordable.min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(free)), refused: Arc::new(Semaphore::new(MAX_REFUSED)), told: Mutex::default() }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use calldata_core::audit::{Entry, EntryFilter, EntryPlace};
-use calldata_core::catalog::{Filter, Listing};
+use calldata_core::catalog::{Filter, Listed, Listing};
 use calldata_core::port::{
     Amend, Amended, AuditStore, Awaited, Catalog, Creation, HistoryPage, HistoryQuery, Once, Outbox, Slice, StoredCaller, Write, Written,
 };
@@ -97,7 +97,7 @@ impl<S: SessionStore> Catalog for Traced<S> {
         within("store find", self.0.find(scope, id)).await
     }
 
-    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Vec<Session>, StoreError> {
+    async fn list(&self, scope: Scope, listing: &Listing<'_>) -> Result<Listed, StoreError> {
         within("store list", self.0.list(scope, listing)).await
     }
 

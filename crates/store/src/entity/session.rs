@@ -27,6 +27,15 @@ pub struct Model {
     pub details: Option<String>,
 }
 
+impl Model {
+    /// How many bytes of text the row holds; [`crate::catalog`] counts the same in SQL.
+    pub(crate) fn text_bytes(&self) -> usize {
+        let Self { call_id, caller, fields, content, conversation, turns, answers, details, .. } = self;
+        let given = [content, conversation, turns, answers, details].into_iter().flatten().map(String::len).sum::<usize>();
+        call_id.len() + caller.len() + fields.len() + given
+    }
+}
+
 /// A row holds phone numbers and transcripts.
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

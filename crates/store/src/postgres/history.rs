@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::{CallId, Scope, StoreError};
+use futures_util::TryStreamExt;
 use sea_orm::DatabaseConnection;
 use sea_orm::sqlx::error::BoxDynError;
 use sea_orm::sqlx::postgres::{PgArguments, PgRow};
@@ -19,16 +20,24 @@ pub(crate) async fn history(readers: &DatabaseConnection, scope: Scope, query: &
     let Some(Asked { statement, arguments }) = asked(scope, query).map_err(StoreError::Failed)? else {
         return Ok(HistoryPage::default());
     };
-    let rows =
-        sqlx::query_with(AssertSqlSafe(statement), arguments).fetch_all(readers.get_postgres_connection_pool()).await.map_err(of_driver)?;
-    let total: i64 = match rows.first() {
-        Some(row) => row.try_get(0).map_err(of_driver)?,
-        None => 0,
-    };
-    // A total without a page comes with a row of nothing.
-    let is_session = |row: &&PgRow| row.try_get::<Option<&str>, _>(1).is_ok_and(|id| id.is_some());
-    let sessions = rows.iter().filter(is_session).map(|row| row::to_session(model(row, scope).map_err(of_driver)?));
-    Ok(HistoryPage { total: total.try_into().unwrap_or(0), sessions: sessions.collect::<Result<_, _>>()? })
+    // As they come, so that no more of them are here than may be.
+    let mut rows = sqlx::query_with(AssertSqlSafe(statement), arguments).fetch(readers.get_postgres_connection_pool());
+    let (mut page, mut bytes) = (HistoryPage::default(), 0);
+    while let Some(row) = rows.try_next().await.map_err(of_driver)? {
+        let total: i64 = row.try_get(0).map_err(of_driver)?;
+        page.total = total.try_into().unwrap_or(0);
+        if query.max_bytes.is_some_and(|most| bytes >= most) {
+            page.is_cut = true;
+            break;
+        }
+        // A total without a page comes with a row of nothing.
+        if row.try_get::<Option<&str>, _>(1).is_ok_and(|id| id.is_some()) {
+            let model = model(&row, scope).map_err(of_driver)?;
+            bytes += model.text_bytes();
+            page.sessions.push(row::to_session(model)?);
+        }
+    }
+    Ok(page)
 }
 
 struct Asked {
@@ -39,7 +48,7 @@ struct Asked {
 /// The statement and what it is asked with; `None` when nothing can match. Its text depends on what is given and on nothing else, so that
 /// the server reads each of them once.
 fn asked(scope: Scope, query: &HistoryQuery) -> Result<Option<Asked>, BoxDynError> {
-    let HistoryQuery { call_id, caller, cti_call_id, from, until, offset, limit } = query;
+    let HistoryQuery { call_id, caller, cti_call_id, from, until, offset, limit, max_bytes: _ } = query;
     let mut arguments = PgArguments::default();
     for number in [bounded(*offset), bounded(*limit), scope.tenant().number(), scope.expired_until().epoch_ms()] {
         arguments.add(number)?;

@@ -47,7 +47,7 @@ impl Histories {
             );
         }
         let sessions = found.rows.into_iter().map(row::to_session).collect::<Result<_, _>>()?;
-        Ok(HistoryPage { total: found.total, sessions })
+        Ok(HistoryPage { total: found.total, sessions, is_cut: found.is_cut })
     }
 }
 
@@ -60,18 +60,20 @@ struct Wanted {
     all_of: Option<CallerKey>,
     offset: u64,
     limit: u64,
+    max_bytes: Option<usize>,
 }
 
 struct Found {
     total: u64,
     rows: Vec<Model>,
+    is_cut: bool,
     is_worth_remembering: bool,
 }
 
 impl Wanted {
     /// `None` when nothing can match.
     fn of(scope: Scope, query: &HistoryQuery) -> Option<Self> {
-        let HistoryQuery { call_id, caller, cti_call_id, from, until, offset, limit } = query;
+        let HistoryQuery { call_id, caller, cti_call_id, from, until, offset, limit, max_bytes } = query;
         let index = match (call_id, cti_call_id) {
             (Some(_), _) => "session_by_call",
             (None, Some(_)) => "session_by_cti_call",
@@ -100,7 +102,7 @@ impl Wanted {
         }
         let is_all = call_id.is_none() && cti_call_id.is_none() && from.is_none() && until.is_none();
         let all_of = caller.clone().filter(|_| is_all);
-        Some(Self { scope, from_where, values, all_of, offset: *offset, limit: *limit })
+        Some(Self { scope, from_where, values, all_of, offset: *offset, limit: *limit, max_bytes: *max_bytes })
     }
 
     /// Total and page are of one moment, so that they agree with each other.
@@ -117,11 +119,11 @@ impl Wanted {
             }
         };
         let is_worth_remembering = known.is_none() && total >= MANY;
-        let rows = if self.offset < total { self.rows(&moment, total, known.as_ref())? } else { Vec::new() };
-        Ok(Found { total, rows, is_worth_remembering })
+        let (rows, is_cut) = if self.offset < total { self.rows(&moment, total, known.as_ref())? } else { (Vec::new(), false) };
+        Ok(Found { total, rows, is_cut, is_worth_remembering })
     }
 
-    fn rows(mut self, connection: &Connection, total: u64, known: Option<&Total>) -> rusqlite::Result<Vec<Model>> {
+    fn rows(mut self, connection: &Connection, total: u64, known: Option<&Total>) -> rusqlite::Result<(Vec<Model>, bool)> {
         let rest = total - self.offset;
         let limit = self.limit.min(rest);
         let (mut skip, mut order) = (self.offset, "DESC");
@@ -142,7 +144,17 @@ impl Wanted {
         );
         self.values.extend([limit, skip].map(|number| Value::from(i64::try_from(number).unwrap_or(i64::MAX))));
         let mut page = connection.prepare_cached(&page)?;
-        page.query_map(params_from_iter(&self.values), model)?.collect()
+        let mut found = page.query(params_from_iter(&self.values))?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next()? {
+            if self.max_bytes.is_some_and(|most| bytes >= most) {
+                return Ok((rows, true));
+            }
+            let row = model(row)?;
+            bytes += row.text_bytes();
+            rows.push(row);
+        }
+        Ok((rows, false))
     }
 }
 

@@ -27,6 +27,7 @@ pub use body::{BodyError, read_body};
 pub use lockout::Lockout;
 pub use origins::Origins;
 pub use request_id::with_request_id;
+pub use requests::repeated_header;
 pub use shared::{Limits, Shared};
 pub use source::{Source, TrustedProxies};
 

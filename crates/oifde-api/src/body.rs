@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::Method;
 use calldata_core::json_text::members_of;
 use calldata_core::{JsonKind, JsonText};
-use calldata_http::{BodyError, Limits, read_body};
+use calldata_http::{BodyError, Limits, read_body, repeated_header};
 use tokio::time::Instant;
 
 use crate::codes::Failure;
@@ -21,6 +21,9 @@ impl Parameters {
     pub(crate) async fn read(request: Request, limits: Limits) -> Result<Self, Failure> {
         if request.method() != Method::POST {
             return Err(Failure::parameter("method", "must be POST"));
+        }
+        if let Some(name) = repeated_header(request.headers()) {
+            return Err(Failure::parameter(name, "must be there once"));
         }
         let limits = Limits { body_bytes: limits.body_bytes.min(MAX_BODY_BYTES), ..limits };
         let body = match read_body(request.into_body(), Instant::now(), limits).await {

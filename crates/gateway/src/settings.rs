@@ -201,6 +201,7 @@ impl Settings {
             deadline: self.deadline_ms.map_or(default.deadline, Duration::from_millis),
             requests: self.max_requests.map_or(default.requests, NonZeroUsize::get),
             tenant_rate: self.tenant_rate,
+            batch: default.batch,
         }
     }
 

@@ -43,6 +43,26 @@ pub struct Limits {
     pub requests: usize,
     /// How many requests each tenant may send a second; `None` for as many as it likes.
     pub tenant_rate: Option<NonZeroU32>,
+    /// How long a batch may take.
+    pub batch: BatchLimits,
+}
+
+/// How long the body of a batch may take, which has no deadline as other bodies have. Only the time that is spent waiting for the client
+/// counts for the rate: while sessions are stored, the client cannot send.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// A batch ends after this time, however much of it is left.
+    pub max_duration: Duration,
+    /// Within each such time of waiting, [`BatchLimits::min_bytes`] must arrive.
+    pub rate_window: Duration,
+    /// The fewest bytes within a window.
+    pub min_bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { max_duration: Duration::from_mins(30), rate_window: Duration::from_secs(30), min_bytes: 1 << 10 }
+    }
 }
 
 impl Limits {
@@ -55,6 +75,7 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         // A little before 3 s, so that the answer is there within them.
-        Self { body_bytes: 1 << 20, deadline: Duration::from_millis(2_900), requests: 1_024, tenant_rate: None }
+        let deadline = Duration::from_millis(2_900);
+        Self { body_bytes: 1 << 20, deadline, requests: 1_024, tenant_rate: None, batch: BatchLimits::default() }
     }
 }

@@ -51,7 +51,7 @@ impl Lookup for Happened {
     fn tenant(&self, _: TenantId) -> Option<Arc<Tenant>> {
         Some(Arc::clone(&self.tenant))
     }
-    async fn session(&self, _: &Tenant, id: &SessionId) -> Result<Option<Session>, StoreError> {
+    async fn session(&self, _: TenantId, id: &SessionId) -> Result<Option<Session>, StoreError> {
         let details = a_session("call", "110");
         Ok(Some(Session { id: id.clone(), received_first: start(), received_last: start(), details }))
     }

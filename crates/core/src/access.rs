@@ -17,8 +17,8 @@ pub struct Access {
 
 impl Access {
     /// Of what is sent to a tenant's own endpoints.
-    pub fn of_webhook(tenant: Tenant) -> Self {
-        Self { tenant: Arc::new(tenant), key: KeyId::webhook(), scopes: Scopes::READ }
+    pub fn of_webhook(tenant: Arc<Tenant>) -> Self {
+        Self { tenant, key: KeyId::webhook(), scopes: Scopes::READ }
     }
 
     /// Whether nothing is masked for this client, however old.
@@ -70,6 +70,37 @@ impl Scopes {
     }
 }
 
+/// The scope that an operation needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequiredScope {
+    /// `read`.
+    Read,
+    /// `write`.
+    Write,
+    /// `admin`.
+    Admin,
+}
+
+impl RequiredScope {
+    /// Whether a key with these scopes has it.
+    pub fn is_met(self, scopes: Scopes) -> bool {
+        match self {
+            Self::Read => scopes.read,
+            Self::Write => scopes.write,
+            Self::Admin => scopes.admin,
+        }
+    }
+
+    /// Its name, as [`Scopes::names`] has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
 /// The handle to one tenant's live sessions. There is no other way to ask the store for a session, so that a query cannot forget the
 /// tenant or the retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,5 +136,15 @@ mod tests {
         assert_eq!(all.names().collect::<Vec<_>>(), names);
         assert_eq!(Scopes::default().with("read").unwrap().with("write"), Some(Scopes::READ_WRITE));
         assert_eq!(Scopes::READ.with("owner"), None);
+    }
+
+    #[test]
+    fn a_required_scope_is_met_by_the_scope_of_its_name_and_by_no_other() {
+        let required = [RequiredScope::Read, RequiredScope::Write, RequiredScope::Admin];
+        for granted in ["read", "write", "admin", "unmasked"] {
+            let scopes = Scopes::default().with(granted).unwrap();
+            let met: Vec<_> = required.iter().filter(|scope| scope.is_met(scopes)).map(|scope| scope.name()).collect();
+            assert_eq!(met, if granted == "unmasked" { vec![] } else { vec![granted] });
+        }
     }
 }

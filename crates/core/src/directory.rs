@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::access::Access;
+use crate::access::{Access, RequiredScope};
 use crate::clock::Clock;
+use crate::grant::GrantError;
 use crate::key::{AccessKey, SecretHash};
 use crate::port::{DirectoryContents, DirectoryStore, StoreError};
 use crate::{KeyId, Tenant, TenantId, Timestamp};
@@ -134,17 +135,26 @@ impl Directory {
         Ok(Some(Access { tenant, key: key.id.clone(), scopes: key.scopes }))
     }
 
-    /// What somebody may do now who was let in earlier.
+    /// Checks an access again that was given earlier in the same request, and returns it as it is now. Work that outlives its request's
+    /// deadline holds a [`Grant`](crate::Grant) instead.
     ///
     /// # Errors
-    /// When that is nothing any more, or the store has not been asked for too long.
-    pub fn still(&self, access: &Access) -> Result<Access, AuthError> {
+    /// When the right has ended, or cannot be checked.
+    pub fn revalidate(&self, access: &Access, scope: RequiredScope) -> Result<Access, GrantError> {
+        self.check(access.tenant.id, &access.key, scope)
+    }
+
+    /// The access that a key gives now, if it meets `scope`. Asks nobody: what the last look found decides.
+    pub(crate) fn check(&self, tenant: TenantId, key: &KeyId, scope: RequiredScope) -> Result<Access, GrantError> {
         let known = self.known();
         if self.confirmed().is_none_or(|confirmed| confirmed.elapsed() > MAX_STALENESS) {
-            return Err(AuthError::Unavailable);
+            return Err(GrantError::Unavailable);
         }
-        let tenant = known.tenants.get(&access.tenant.id).ok_or(AuthError::NotRecognised)?;
-        let key = known.live_key(tenant, &|key: &AccessKey| key.id == access.key, self.clock.now()).ok_or(AuthError::NotRecognised)?;
+        let tenant = known.tenants.get(&tenant).ok_or(GrantError::Revoked)?;
+        let key = known.live_key(tenant, &|live: &AccessKey| live.id == *key, self.clock.now()).ok_or(GrantError::Revoked)?;
+        if !scope.is_met(key.scopes) {
+            return Err(GrantError::ScopeRemoved(scope));
+        }
         Ok(Access { tenant: Arc::clone(tenant), key: key.id.clone(), scopes: key.scopes })
     }
 

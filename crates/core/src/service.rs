@@ -13,6 +13,7 @@ use crate::arrivals::{Arrivals, WaitLimits};
 use crate::audit::{Action, Audit};
 use crate::catalog::{Filter, Listed, Listing, Order, Place};
 use crate::clock::Clock;
+use crate::grant::{Grant, GrantError};
 use crate::id::SessionIds;
 use crate::masking::{hide, hide_all};
 use crate::port::{HistoryPage, HistoryQuery, Same, SessionStore, StoreError, Write, Written};
@@ -44,6 +45,17 @@ pub enum Latest {
         /// Its age in whole seconds.
         age_s: u64,
     },
+}
+
+/// Why a wait gives no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AwaitError {
+    /// The right to the answer has ended, or cannot be checked.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Stores and finds sessions.
@@ -157,24 +169,24 @@ impl Sessions {
         }
     }
 
-    /// The newest session of that call and caller, when it was last received at most `max_age_s` whole seconds ago (PAR-G1, PAR-G2).
-    /// Where there is none, it is waited for up to `wait` (PAR-G11).
+    /// The same as [`Sessions::latest`]; where there is none, waits for one for up to `wait` (PAR-G11). The grant is checked before each
+    /// look, so a session that arrives after the right has ended is not handed out.
     ///
     /// # Errors
-    /// When the store could not be asked.
-    pub async fn latest(
+    /// When the right has ended, or the store could not be asked.
+    pub async fn await_latest(
         &self,
-        access: &Access,
+        grant: &Grant,
         call: &CallId,
         caller: &CallerKey,
         max_age_s: u64,
         wait: Duration,
-    ) -> Result<Latest, StoreError> {
+    ) -> Result<Latest, AwaitError> {
         let until = tokio::time::Instant::now() + wait;
         // Registered before the first look, so that nothing slips in between.
-        let mut waiter = if wait.is_zero() { None } else { self.arrivals.wait_for(access.tenant.id, call, caller) };
+        let mut waiter = self.arrivals.wait_for(grant.tenant(), call, caller);
         loop {
-            let latest = self.look(access, call, caller, max_age_s).await?;
+            let latest = self.latest(&grant.revalidate()?, call, caller, max_age_s).await?;
             let (Some(waiting), false) = (&mut waiter, matches!(latest, Latest::Found(_))) else { return Ok(latest) };
             let arrived = tokio::time::timeout_at(until, waiting.arrival()).await;
             if !matches!(arrived, Ok(true)) {
@@ -183,7 +195,11 @@ impl Sessions {
         }
     }
 
-    async fn look(&self, access: &Access, call: &CallId, caller: &CallerKey, max_age_s: u64) -> Result<Latest, StoreError> {
+    /// The newest session of that call and caller, when it was last received at most `max_age_s` whole seconds ago (PAR-G1, PAR-G2).
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    pub async fn latest(&self, access: &Access, call: &CallId, caller: &CallerKey, max_age_s: u64) -> Result<Latest, StoreError> {
         let scope = access.tenant.scope(self.clock.now());
         if let Some(session) = self.store.newest(scope, call, caller).await? {
             // Asked again: the session may have arrived after the scope was taken.

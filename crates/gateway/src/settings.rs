@@ -209,6 +209,7 @@ impl Settings {
             requests: self.max_requests.map_or(default.requests, NonZeroUsize::get),
             tenant_rate: self.tenant_rate,
             memory_bytes: self.memory_budget.map_or_else(default_memory_budget, Size::bytes),
+            batch: default.batch,
         }
     }
 

@@ -17,7 +17,9 @@ impl Lookup for Told {
         self.directory.tenant(id)
     }
 
-    async fn session(&self, tenant: &Tenant, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        self.sessions.find(&Access::of_webhook(tenant.clone()), id).await
+    async fn session(&self, tenant: TenantId, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        // Each time: a turn lasts for seconds, in which the tenant may be suspended, or mask something.
+        let tenant = self.directory.tenant(tenant).ok_or(StoreError::NoSuchTenant)?;
+        self.sessions.find(&Access::of_webhook(tenant), id).await
     }
 }

@@ -29,7 +29,8 @@ pub use lockout::Lockout;
 pub use memory_budget::{Charge, MemoryBudget, OverBudget, RequestMemory};
 pub use origins::Origins;
 pub use request_id::with_request_id;
-pub use shared::{Limits, Shared};
+pub use requests::repeated_header;
+pub use shared::{BatchLimits, Limits, Shared};
 pub use source::{Source, TrustedProxies};
 
 /// The value of `Retry-After`, in seconds, of an answer that says "busy".
@@ -38,6 +39,11 @@ pub const RETRY_AFTER_S: &str = "1";
 /// The value of `Retry-After` for this span, in whole seconds, at least one.
 pub fn retry_after(span: Duration) -> HeaderValue {
     HeaderValue::from(span.as_secs() + u64::from(span.subsec_nanos() > 0 || span.is_zero()))
+}
+
+/// Writes down that an answer ended early for a reason that is no failure of the gateway.
+pub fn log_ended(operation: &'static str, reason: &dyn std::error::Error) {
+    tracing::info!(operation, reason = %reason, "answer broken off");
 }
 
 /// Writes down why an answer of status 500 or 503 was given; the answer itself does not say.

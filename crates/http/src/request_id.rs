@@ -19,10 +19,11 @@ thread_local! {
 pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// What the client brought along, where it is plain; else a new one.
+    /// What the client brought along, where it is plain and there once; else a new one.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        match headers.get(&REQUEST_ID) {
-            Some(id) if is_plain(id.as_bytes()) => Self(id.clone()),
+        let mut ids = headers.get_all(&REQUEST_ID).iter();
+        match (ids.next(), ids.next()) {
+            (Some(id), None) if is_plain(id.as_bytes()) => Self(id.clone()),
             _ => Self::random(),
         }
     }
@@ -87,6 +88,15 @@ mod tests {
             assert_eq!((made.len(), Uuid::parse_str(&made).unwrap().get_version_num()), (36, 4), "{odd:?}");
             assert_ne!(made, of(odd), "each is a new one");
         }
+    }
+
+    #[test]
+    fn of_two_ids_none_is_kept() {
+        let mut headers = HeaderMap::new();
+        for id in ["one", "two"] {
+            headers.append(REQUEST_ID, HeaderValue::from_static(id));
+        }
+        assert!(Uuid::parse_str(RequestId::of(&headers).into_value().to_str().unwrap()).is_ok());
     }
 
     #[test]

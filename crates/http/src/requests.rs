@@ -3,7 +3,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -52,7 +52,28 @@ fn fault(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap) -> O
     if *method == Method::CONNECT {
         return Some(StatusCode::METHOD_NOT_ALLOWED);
     }
-    (!has_one_host(uri, version, headers)).then_some(StatusCode::BAD_REQUEST)
+    (has_user_info(uri) || !has_one_host(uri, version, headers)).then_some(StatusCode::BAD_REQUEST)
+}
+
+/// Headers of which a request has one at most, as they are usually written. Of two, a proxy in front may judge by the one and the gateway by
+/// the other.
+const SINGLE_HEADERS: [(HeaderName, &str); 7] = [
+    (header::AUTHORIZATION, "Authorization"),
+    (HeaderName::from_static("x-functions-key"), "x-functions-key"),
+    (header::CONTENT_TYPE, "Content-Type"),
+    (header::CONTENT_ENCODING, "Content-Encoding"),
+    (HeaderName::from_static("idempotency-key"), "Idempotency-Key"),
+    (header::IF_MATCH, "If-Match"),
+    (HeaderName::from_static("last-event-id"), "Last-Event-ID"),
+];
+
+/// The header that is there more than once though a request has one at most, by its usual name. Each interface refuses it in its own words.
+pub fn repeated_header(headers: &HeaderMap) -> Option<&'static str> {
+    // Most requests repeat no header, which two numbers say.
+    if headers.len() == headers.keys_len() {
+        return None;
+    }
+    SINGLE_HEADERS.iter().find(|(name, _)| headers.get_all(name).iter().nth(1).is_some()).map(|(_, written)| *written)
 }
 
 /// Whether it is clear which host is meant. HTTP/1.0 need not name one; HTTP/2 has it in the URI, and then must not contradict itself.
@@ -65,6 +86,11 @@ fn has_one_host(uri: &Uri, version: Version, headers: &HeaderMap) -> bool {
     let Some(host) = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()) else { return false };
     let agrees = version < Version::HTTP_2 || uri.authority().is_none_or(|authority| *authority == host);
     more.is_none() && agrees && !host.as_str().contains('@')
+}
+
+/// Whether a URI names a user before its host (`http://user:password@host/`): credentials that are read by some and not by others.
+fn has_user_info(uri: &Uri) -> bool {
+    uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
 }
 
 #[cfg(test)]
@@ -93,6 +119,32 @@ mod tests {
         assert_eq!(fault_of(Version::HTTP_2, "/", &["a"]), None);
         assert_eq!(fault_of(Version::HTTP_2, "/", &[]), Some(400));
         assert_eq!(fault_of(Version::HTTP_2, "http://a/", &["b"]), Some(400));
+    }
+
+    #[test]
+    fn a_uri_names_no_user() {
+        for uri in ["http://u@a/", "http://u:p@a/x", "http://@a/"] {
+            assert_eq!(fault_of(Version::HTTP_11, uri, &["a"]), Some(400), "{uri}");
+            assert_eq!(fault_of(Version::HTTP_2, uri, &[]), Some(400), "{uri}");
+            assert_eq!(fault_of(Version::HTTP_10, uri, &[]), Some(400), "{uri}");
+        }
+        assert_eq!(fault_of(Version::HTTP_11, "http://a/u@b?c=d@e", &["a"]), None, "behind the host it is no user");
+    }
+
+    #[test]
+    fn a_header_that_may_stand_once_and_stands_twice_is_found() {
+        let of = |pairs: &[(&str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+            }
+            repeated_header(&headers)
+        };
+        for (name, written) in SINGLE_HEADERS {
+            let lower = name.as_str();
+            assert_eq!(of(&[("accept", "a"), (lower, "x"), ("host", "h"), (lower, "x")]), Some(written));
+            assert_eq!(of(&[(lower, "x"), ("accept", "a"), ("accept", "b")]), None, "{written}");
+        }
     }
 
     #[test]

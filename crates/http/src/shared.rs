@@ -49,6 +49,26 @@ pub struct Limits {
     pub tenant_rate: Option<NonZeroU32>,
     /// How many bytes all requests and connections may hold.
     pub memory_bytes: usize,
+    /// How long a batch may take.
+    pub batch: BatchLimits,
+}
+
+/// How long the body of a batch may take, which has no deadline as other bodies have. Only the time that is spent waiting for the client
+/// counts for the rate: while sessions are stored, the client cannot send.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// A batch ends after this time, however much of it is left.
+    pub max_duration: Duration,
+    /// Within each such time of waiting, [`BatchLimits::min_bytes`] must arrive.
+    pub rate_window: Duration,
+    /// The fewest bytes within a window.
+    pub min_bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { max_duration: Duration::from_mins(30), rate_window: Duration::from_secs(30), min_bytes: 1 << 10 }
+    }
 }
 
 impl Limits {
@@ -67,6 +87,7 @@ impl Default for Limits {
             requests: 1_024,
             tenant_rate: None,
             memory_bytes: DEFAULT_MEMORY_BUDGET_BYTES,
+            batch: BatchLimits::default(),
         }
     }
 }

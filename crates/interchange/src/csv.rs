@@ -1,6 +1,7 @@
 //! Sessions as a table: RFC 4180, a row a session, a column a scalar; what has parts is JSON text in its cell.
 //!
-//! Spreadsheets take some cells for formulas, so those begin with `'`, and reading takes one away. An empty cell is what is not known; an
+//! Spreadsheets take some cells for formulas, so those begin with `'`, and reading takes one away. So does what would be such a cell where
+//! a spreadsheet divides a cell at a semicolon, a tab or a line break. An empty cell is what is not known; an
 //! empty text is the cell `'`. Times carry the offset of the zone that the table is made for.
 
 mod read;
@@ -164,19 +165,58 @@ impl<'o> Row<'o> {
     }
 }
 
-/// Whether a spreadsheet may take a cell that begins so for a formula, or a reader for the guard itself. The wide forms count where
-/// people write Chinese or Japanese.
-fn needs_guard(first: char) -> bool {
-    matches!(first, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'' | '＝' | '＋' | '－' | '＠')
+/// What a formula begins with. The wide forms count where people write Chinese or Japanese.
+fn begins_formula(first: char) -> bool {
+    matches!(first, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠')
 }
 
+/// Whether a spreadsheet may take a cell that begins so for a formula, or a reader for the guard itself.
+fn needs_guard(first: char) -> bool {
+    begins_formula(first) || is_separator(first) && first != ';' || first == '\''
+}
+
+/// Where another cell may begin within a cell: a spreadsheet whose list separator is a semicolon or a tab does not heed quotes that stand
+/// within a field, and takes a line break for the end of a row.
+fn is_separator(character: char) -> bool {
+    matches!(character, ';' | '\t' | '\r' | '\n')
+}
+
+/// Whether a part of a cell would run as a formula if a cell began with it, behind guards and the quotes that a table adds.
+fn runs_within(part: &str) -> bool {
+    part.trim_start_matches('\'').trim_start_matches('"').starts_with(begins_formula)
+}
+
+/// A cell's text with guards: at its beginning, and behind each separator within it.
 fn guarded(text: &str) -> Cow<'_, str> {
-    if text.chars().next().is_none_or(needs_guard) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    let needs_first = text.chars().next().is_none_or(needs_guard);
+    if !needs_first && !text.contains(is_separator) {
+        return Cow::Borrowed(text);
+    }
+    let mut cell = String::from(if needs_first { "'" } else { "" });
+    for part in text.split_inclusive(is_separator) {
+        if cell.ends_with(is_separator) && runs_within(part) {
+            cell.push('\'');
+        }
+        cell.push_str(part);
+    }
+    Cow::Owned(cell)
 }
 
 /// The text of a cell; `None` when it is empty.
-fn unguarded(cell: &str) -> Option<&str> {
-    if cell.is_empty() { None } else { Some(cell.strip_prefix('\'').unwrap_or(cell)) }
+fn unguarded(cell: &str) -> Option<Cow<'_, str>> {
+    if cell.is_empty() {
+        return None;
+    }
+    let whole = cell.strip_prefix('\'').unwrap_or(cell);
+    if !whole.contains(is_separator) {
+        return Some(Cow::Borrowed(whole));
+    }
+    let mut text = String::with_capacity(whole.len());
+    for part in whole.split_inclusive(is_separator) {
+        let is_guarded = text.ends_with(is_separator) && runs_within(part);
+        text.push_str(part.strip_prefix('\'').filter(|_| is_guarded).unwrap_or(part));
+    }
+    Some(Cow::Owned(text))
 }
 
 #[cfg(test)]
@@ -188,11 +228,47 @@ mod tests {
         for dangerous in ["=1+1", "+49", "-5", "@x", "\tx", "\rx", "\nx", "'", "'x", "", "＝1"] {
             let cell = guarded(dangerous);
             assert!(cell.starts_with('\''), "{dangerous:?}");
-            assert_eq!(unguarded(&cell), Some(dangerous));
+            assert_eq!(unguarded(&cell).as_deref(), Some(dangerous));
         }
-        for plain in ["0301", "a=b", " =1", "{}", "2024-02-27"] {
-            assert_eq!((guarded(plain).as_ref(), unguarded(plain)), (plain, Some(plain)));
+        for plain in ["0301", "a=b", " =1", "{}", "2024-02-27", "a;b", "a;'b", "a; =1", "a;\"b\"", "a\r\nb", ";"] {
+            assert_eq!((guarded(plain).as_ref(), unguarded(plain).as_deref()), (plain, Some(plain)));
         }
         assert_eq!(unguarded(""), None);
+    }
+
+    #[test]
+    fn what_would_run_behind_a_separator_within_a_cell_is_guarded_too() {
+        for (text, cell) in [
+            ("a;=1", "a;'=1"),
+            ("a\t+1", "a\t'+1"),
+            ("a\r\n-1\n@x", "a\r\n'-1\n'@x"),
+            ("a;\"=1", "a;'\"=1"),
+            ("a;'=1", "a;''=1"),
+            (";=1", ";'=1"),
+            ("\t=1", "'\t'=1"),
+            ("=1;=1", "'=1;'=1"),
+            ("a;＝1", "a;'＝1"),
+        ] {
+            assert_eq!(guarded(text), cell);
+            assert_eq!(unguarded(cell).as_deref(), Some(text));
+        }
+    }
+
+    /// However a table is taken apart, at a comma or at another separator, no part of it begins as a formula does.
+    #[test]
+    fn every_short_text_comes_back_and_no_part_of_its_cell_runs() {
+        let alphabet = [';', '\t', '\n', '\'', '"', '=', 'a'];
+        let mut texts = vec![String::new()];
+        for _ in 0..5 {
+            let longer: Vec<_> = texts.iter().flat_map(|text| alphabet.iter().map(move |letter| format!("{text}{letter}"))).collect();
+            for text in &longer {
+                let cell = guarded(text);
+                assert_eq!(unguarded(&cell).as_deref(), Some(text.as_str()), "{cell:?}");
+                let mut parts = cell.split(is_separator);
+                assert!(parts.next().is_some_and(|first| !first.starts_with('=')), "{text:?} {cell:?}");
+                assert!(parts.all(|part| !part.trim_start_matches('"').starts_with('=')), "{text:?} {cell:?}");
+            }
+            texts = longer;
+        }
     }
 }

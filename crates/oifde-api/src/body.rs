@@ -4,7 +4,7 @@ use axum::extract::Request;
 use axum::http::{Extensions, Method};
 use calldata_core::json_text::members_of;
 use calldata_core::{JsonKind, JsonText};
-use calldata_http::{BodyError, Limits, Refusal, RequestMemory, read_body};
+use calldata_http::{BodyError, Limits, Refusal, RequestMemory, read_body, repeated_header};
 use tokio::time::Instant;
 
 use crate::codes::Failure;
@@ -22,6 +22,9 @@ impl Parameters {
     pub(crate) async fn read(request: Request, limits: Limits) -> Result<(Self, Extensions), Failure> {
         if request.method() != Method::POST {
             return Err(Failure::parameter("method", "must be POST"));
+        }
+        if let Some(name) = repeated_header(request.headers()) {
+            return Err(Failure::parameter(name, "must be there once"));
         }
         let limits = Limits { body_bytes: limits.body_bytes.min(MAX_BODY_BYTES), ..limits };
         let (parts, body) = request.into_parts();

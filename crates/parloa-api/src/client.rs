@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use calldata_core::{Access, AuthError, Scopes, TenantName};
-use calldata_http::{Refusal, Seat, Shared, Source};
+use calldata_core::{Access, AuthError, Grant, GrantError, RequiredScope, TenantName};
+use calldata_http::{Refusal, Seat, Shared, Source, repeated_header};
 use utoipa::Modify;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -20,7 +21,7 @@ const FUNCTIONS_KEY: HeaderName = HeaderName::from_static("x-functions-key");
 
 /// What a client must be allowed to do.
 pub(crate) trait Need {
-    fn is_met(scopes: Scopes) -> bool;
+    const SCOPE: RequiredScope;
 }
 
 /// Fetching.
@@ -29,20 +30,17 @@ pub(crate) struct ToRead;
 pub(crate) struct ToWrite;
 
 impl Need for ToRead {
-    fn is_met(scopes: Scopes) -> bool {
-        scopes.read
-    }
+    const SCOPE: RequiredScope = RequiredScope::Read;
 }
 
 impl Need for ToWrite {
-    fn is_met(scopes: Scopes) -> bool {
-        scopes.write
-    }
+    const SCOPE: RequiredScope = RequiredScope::Write;
 }
 
 /// A client that is recognised and allowed to do what the operation needs.
 pub(crate) struct Client<N> {
     pub(crate) access: Access,
+    in_url: bool,
     need: PhantomData<N>,
 }
 
@@ -76,10 +74,35 @@ impl<N: Need> Client<N> {
             return Err(speech::not_recognised());
         }
         shared.admission.admit(seat, access.tenant.id).map_err(|refusal| speech::refused(&parts.method, refusal))?;
-        if !N::is_met(access.scopes) {
+        if !N::SCOPE.is_met(access.scopes) {
             return Err(speech::not_permitted());
         }
-        Ok(Self { access, need: PhantomData })
+        Ok(Self { access, in_url: credentials.in_url, need: PhantomData })
+    }
+
+    /// The client's right, for a request that outlives the deadline.
+    pub(crate) fn grant(self, shared: &Shared) -> ClientGrant {
+        ClientGrant { grant: Grant::new(Arc::clone(&shared.directory), self.access, N::SCOPE), in_url: self.in_url }
+    }
+
+    /// The same client, checked again after its body was waited for.
+    pub(crate) fn revalidate(self, shared: &Shared) -> Result<Self, GrantError> {
+        let access = shared.directory.revalidate(&self.access, N::SCOPE)?;
+        Ok(Self { access, ..self })
+    }
+}
+
+/// A client's right, checked at each use.
+pub(crate) struct ClientGrant {
+    pub(crate) grant: Grant,
+    in_url: bool,
+}
+
+impl ClientGrant {
+    /// The access as it is now; the tenant may have begun to refuse keys in the URL as well.
+    pub(crate) fn revalidate(&self) -> Result<Access, GrantError> {
+        let access = self.grant.revalidate()?;
+        if self.in_url && !access.tenant.accepts_key_in_url { Err(GrantError::Revoked) } else { Ok(access) }
     }
 }
 
@@ -94,6 +117,10 @@ impl<'r> Credentials<'r> {
     /// Only the first place that is filled counts: a wrong header is not rescued by a right parameter (PAR-A2, PAR-A3).
     fn of(headers: &'r HeaderMap, query: &'r Query<'_>) -> Self {
         let client_id = query.filled("clientId").map(Cow::Borrowed);
+        // Of two keys, neither counts.
+        if matches!(repeated_header(headers), Some("Authorization" | "x-functions-key")) {
+            return Self { client_id, key: None, in_url: false };
+        }
         if let Some(header) = headers.get(FUNCTIONS_KEY) {
             return Self { client_id, key: header.to_str().ok().map(Cow::Borrowed), in_url: false };
         }
@@ -152,9 +179,12 @@ mod tests {
     type Told = (Option<String>, Option<String>, bool);
 
     fn credentials(headers: &[(&'static str, &str)], query: &str) -> Told {
-        let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            all.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
         let query = Query::parse(Some(query));
-        let Credentials { client_id, key, in_url } = Credentials::of(&headers, &query);
+        let Credentials { client_id, key, in_url } = Credentials::of(&all, &query);
         (client_id.map(Cow::into_owned), key.map(Cow::into_owned), in_url)
     }
 
@@ -173,6 +203,17 @@ mod tests {
         assert_eq!(credentials(&[("authorization", "bearer  b ")], "clientId=c"), expected(Some("c"), Some("b"), false));
         assert_eq!(credentials(&[], ""), expected(None, None, true));
         assert_eq!(credentials(&[], "code=a+b%2Bc%3D"), expected(None, Some("a+b+c="), true));
+    }
+
+    #[test]
+    fn par_a3_of_two_keys_in_the_same_header_neither_counts() {
+        for name in ["x-functions-key", "authorization"] {
+            for second in ["Bearer b", "Bearer c"] {
+                assert_eq!(credentials(&[(name, "Bearer b"), (name, second)], "clientId=c&code=q"), expected(Some("c"), None, false));
+            }
+        }
+        let both = [("x-functions-key", "h"), ("authorization", "Bearer b"), ("authorization", "Bearer b")];
+        assert_eq!(credentials(&both, "clientId=c"), expected(Some("c"), None, false));
     }
 
     #[test]

@@ -7,14 +7,14 @@ use std::time::Duration;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use calldata_core::{CallId, CallerKey, Country, Latest, Tenant};
+use calldata_core::{Access, AwaitError, CallId, CallerKey, Country, Latest, Tenant};
 use calldata_http::{Seat, Shared};
 use serde::Serialize;
 use utoipa::openapi::schema::{AnyOfBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::client::{Client, ToRead};
+use crate::client::{Client, ClientGrant, ToRead};
 use crate::query::Query;
 use crate::record::Record;
 use crate::render::{self, Format, Language, Style};
@@ -41,7 +41,7 @@ const MAX_WAIT_S: u64 = 30;
         ("format" = Option<String>, Query, description = "`json` (default), `xml`, `html` or `text`, in any letter case.", example = "json"),
         ("lang" = Option<String>, Query, description = "The language of labels: `de` (default) or `en`.", example = "en"),
         ("countryCode" = Option<String>, Query, description = "The country of a local number (`+41`, `41`, `0041` or `CH`); else the tenant's default.", example = "+41"),
-        ("wait" = Option<String>, Query, description = "Seconds to wait for a record that is not there yet, 0 (default) to 30 (ours).", example = "10"),
+        ("wait" = Option<String>, Query, description = "Seconds to wait for a record that is not there yet, 0 (default) to 30 (ours). Where the key is revoked meanwhile, the answer is 401.", example = "10"),
         ("parloa-health-check" = Option<String>, Query, description = "Given, with any value: an empty 200 and nothing else."),
     ),
     responses(
@@ -74,23 +74,46 @@ pub(crate) async fn get(shared: &Shared, parts: &Parts, query: &Query<'_>, seat:
         Err(refusal) => return refusal,
     };
     let tenant = &client.access.tenant;
-    let style = Style {
+    let fetch = match Fetch::parse(query, tenant.default_country) {
+        Ok(fetch) => fetch,
+        Err(reason) => return miss(tenant, &style_of(query, tenant), &reason),
+    };
+    // A call id that cannot be stored is one of no call.
+    let Ok(call) = CallId::new(fetch.callid) else { return miss(tenant, &style_of(query, tenant), &Reason::NoSuchCall) };
+    if !fetch.wait.is_zero() {
+        return match wait(shared, &client.grant(shared), &call, &fetch).await {
+            Ok((latest, access)) => answer(latest, query, &access.tenant),
+            Err(AwaitError::Grant(error)) => speech::grant_error(&Method::GET, error),
+            Err(AwaitError::Store(error)) => speech::store_error(&Method::GET, &error),
+        };
+    }
+    match shared.sessions.latest(&client.access, &call, &fetch.caller, fetch.time_limit_s).await {
+        Ok(latest) => answer(latest, query, tenant),
+        Err(error) => speech::store_error(&Method::GET, &error),
+    }
+}
+
+/// Waits, and returns with the answer the access as it is by then: the tenant says how its answers look.
+async fn wait(shared: &Shared, client: &ClientGrant, call: &CallId, fetch: &Fetch<'_>) -> Result<(Latest, Access), AwaitError> {
+    let latest = shared.sessions.await_latest(&client.grant, call, &fetch.caller, fetch.time_limit_s, fetch.wait).await?;
+    Ok((latest, client.revalidate()?))
+}
+
+fn answer(latest: Latest, query: &Query<'_>, tenant: &Tenant) -> Response {
+    let style = style_of(query, tenant);
+    match latest {
+        Latest::Found(session) => page(StatusCode::OK, &style, render::record(&Record::from(*session), &style)),
+        Latest::NoSuchCall => miss(tenant, &style, &Reason::NoSuchCall),
+        Latest::OtherCaller => miss(tenant, &style, &Reason::CallerMismatch),
+        Latest::TooOld { age_s } => miss(tenant, &style, &Reason::Older(age_s)),
+    }
+}
+
+fn style_of(query: &Query<'_>, tenant: &Tenant) -> Style {
+    Style {
         format: query.filled("format").map_or(Some(Format::default()), Format::parse).unwrap_or_default(),
         language: query.filled("lang").map(Language::parse).unwrap_or_default(),
         zone: tenant.zone.clone(),
-    };
-    let fetch = match Fetch::parse(query, tenant.default_country) {
-        Ok(fetch) => fetch,
-        Err(reason) => return miss(tenant, &style, &reason),
-    };
-    // A call id that cannot be stored is one of no call.
-    let Ok(call) = CallId::new(fetch.callid) else { return miss(tenant, &style, &Reason::NoSuchCall) };
-    match shared.sessions.latest(&client.access, &call, &fetch.caller, fetch.time_limit_s, fetch.wait).await {
-        Ok(Latest::Found(session)) => page(StatusCode::OK, &style, render::record(&Record::from(*session), &style)),
-        Ok(Latest::NoSuchCall) => miss(tenant, &style, &Reason::NoSuchCall),
-        Ok(Latest::OtherCaller) => miss(tenant, &style, &Reason::CallerMismatch),
-        Ok(Latest::TooOld { age_s }) => miss(tenant, &style, &Reason::Older(age_s)),
-        Err(error) => speech::store_error(&Method::GET, &error),
     }
 }
 

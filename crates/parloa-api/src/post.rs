@@ -1,12 +1,15 @@
 //! `POST /api/CallData`: store.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
-use calldata_http::{BodyError, Seat, Shared, read_body};
+use calldata_http::{BodyError, Seat, Shared, read_body, repeated_header};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
@@ -53,7 +56,23 @@ pub(crate) async fn post(shared: &Shared, parts: &Parts, query: &Query<'_>, seat
         Ok(client) => client,
         Err(refusal) => return refusal,
     };
-    let body = match read_body(body, arrived, shared.limits, seat.charge()).await {
+    if let Some(name) = repeated_header(&parts.headers) {
+        return speech::fail(&format!("the header {name} is given twice"));
+    }
+    let mut reading = pin!(read_body(body, arrived, shared.limits, seat.charge()));
+    let at_once = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
+    let (client, read) = match at_once {
+        Poll::Ready(read) => (client, read),
+        // It may take seconds, in which the right may end.
+        Poll::Pending => {
+            let read = reading.await;
+            match client.revalidate(shared) {
+                Ok(client) => (client, read),
+                Err(error) => return speech::grant_error(&Method::POST, error),
+            }
+        }
+    };
+    let body = match read {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return speech::too_large(),
         Err(BodyError::Interrupted) => return speech::fail("the body ended early"),

@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use calldata_core::StoreError;
+use calldata_core::{GrantError, StoreError};
 use calldata_http::{RETRY_AFTER_S, Refusal};
 
 use crate::render::JSON;
@@ -48,6 +48,15 @@ pub(crate) fn refused(method: &Method, refusal: Refusal) -> Response {
             response.headers_mut().insert(header::RETRY_AFTER, calldata_http::retry_after(retry_after));
             response
         }
+    }
+}
+
+/// The right ended while the request was under way: it is answered as if it came now.
+pub(crate) fn grant_error(method: &Method, error: GrantError) -> Response {
+    match error {
+        GrantError::Revoked => not_recognised(),
+        GrantError::ScopeRemoved(_) => not_permitted(),
+        GrantError::Unavailable => busy(method),
     }
 }
 

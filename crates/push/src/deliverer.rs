@@ -38,8 +38,11 @@ pub trait Lookup: Send + Sync + 'static {
     /// A tenant that may use the gateway at present.
     fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>>;
 
-    /// One of its live sessions.
-    async fn session(&self, tenant: &Tenant, id: &SessionId) -> Result<Option<Session>, StoreError>;
+    /// One of a tenant's live sessions, as the tenant itself may see it now.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchTenant`] for a tenant that may not use the gateway any more; others where the store could not be asked.
+    async fn session(&self, tenant: TenantId, id: &SessionId) -> Result<Option<Session>, StoreError>;
 }
 
 /// What a deliverer needs.
@@ -161,8 +164,10 @@ impl Deliverer {
         for Standing { webhook, due, held_until } in standings {
             let key = webhook.key();
             let is_served = self.serving().contains(&key) || held_until > now;
-            let tenant = self.ports.lookup.tenant(webhook.tenant).filter(|_| webhook.disabled.is_none() && !is_served);
-            let Some(tenant) = tenant else { continue };
+            let may_be_told = self.ports.lookup.tenant(webhook.tenant).is_some();
+            if !may_be_told || webhook.disabled.is_some() || is_served {
+                continue;
+            }
             let unread = events.of(&webhook).await?;
             if self.pass_over(&webhook, &unread, now).await? {
                 found = Found::More;
@@ -171,7 +176,7 @@ impl Deliverer {
             let begins = unread.iter().any(|event| webhook.kinds.contains(&event.kind)) || due.is_some_and(|due| due <= now);
             if begins && !self.patience_with(&key).rests(now) {
                 let serving = Serving::begin(self, key);
-                turns.spawn(async move { Turn::take(serving, tenant).await });
+                turns.spawn(Turn::take(serving));
             }
         }
         Ok(found)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use calldata_core::port::{Lease, Outcome, Settled};
 use calldata_core::webhook::{Delivery, Failure, MessageId, Webhook};
-use calldata_core::{SessionId, StoreError, Tenant};
+use calldata_core::{SessionId, StoreError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
@@ -44,11 +44,12 @@ enum Attempt {
     Answered(Answer),
     /// It was not made: the session could not be looked up.
     NotMade(StoreError),
+    /// It was not made: the tenant may not use the gateway at present.
+    Suspended,
 }
 
 pub(crate) struct Turn {
     serving: Serving,
-    tenant: Arc<Tenant>,
     webhook: Webhook,
     lease: Lease,
     leased: Instant,
@@ -65,11 +66,11 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// Waits for a place and takes a turn.
-    pub(crate) async fn take(serving: Serving, tenant: Arc<Tenant>) {
+    pub(crate) async fn take(serving: Serving) {
         let deliverer = Arc::clone(&serving.deliverer);
         let Ok(_place) = deliverer.places.acquire().await else { return };
         let taken = async {
-            let Some(turn) = Self::begin(serving, tenant).await? else { return Ok(()) };
+            let Some(turn) = Self::begin(serving).await? else { return Ok(()) };
             turn.run().await
         };
         if let Err(error) = taken.await {
@@ -77,14 +78,13 @@ impl Turn {
         }
     }
 
-    async fn begin(serving: Serving, tenant: Arc<Tenant>) -> Result<Option<Self>, StoreError> {
+    async fn begin(serving: Serving) -> Result<Option<Self>, StoreError> {
         let deliverer = &serving.deliverer;
         let lease = Lease { key: serving.key.clone(), holder: deliverer.holder.clone() };
         let leased = Instant::now();
         let Some(webhook) = take_for_itself(deliverer, &lease).await? else { return Ok(None) };
         deliverer.note_missed(&webhook).await?;
         Ok(Some(Self {
-            tenant,
             lease,
             leased,
             endpoint: Arc::new(deliverer.sender.to(webhook.url.clone())),
@@ -200,11 +200,12 @@ impl Turn {
 
     fn start(&mut self, delivery: Delivery) {
         self.busy.insert(delivery.session.clone());
-        let (ports, endpoint, tenant) = (self.ports().clone(), Arc::clone(&self.endpoint), Arc::clone(&self.tenant));
+        let (ports, endpoint, tenant) = (self.ports().clone(), Arc::clone(&self.endpoint), self.webhook.tenant);
         let (id, secrets) = (MessageId::of(&self.webhook.id, delivery.number), self.webhook.secrets.clone());
         let send = async move {
-            let session = match ports.lookup.session(&tenant, &delivery.session).await {
+            let session = match ports.lookup.session(tenant, &delivery.session).await {
                 Ok(session) => session,
+                Err(StoreError::NoSuchTenant) => return (delivery, Attempt::Suspended),
                 Err(error) => return (delivery, Attempt::NotMade(error)),
             };
             let Some(body) = payload(&delivery, session.as_ref()) else { return (delivery, Attempt::Moot) };
@@ -225,6 +226,12 @@ impl Turn {
                     error = &error as &dyn std::error::Error,
                     "a session that a webhook is to be told of could not be looked up"
                 );
+                self.busy.remove(&delivery.session);
+                self.is_over = true;
+                return;
+            }
+            // It stays due, and is made when the tenant is resumed.
+            Attempt::Suspended => {
                 self.busy.remove(&delivery.session);
                 self.is_over = true;
                 return;

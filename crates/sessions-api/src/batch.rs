@@ -8,11 +8,12 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use calldata_core::port::Written;
-use calldata_core::{Access, NewSession, SessionId, StoreError};
-use calldata_http::{Seat, Stay, with_request_id};
+use calldata_core::{Access, Grant, GrantError, NewSession, SessionId, StoreError, Tenant};
+use calldata_http::{BatchLimits, Seat, Stay, log_ended, with_request_id};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
 use crate::Native;
@@ -27,8 +28,8 @@ const NDJSON: &str = "application/x-ndjson";
 const TOGETHER: usize = 200;
 /// Answers, of so many sessions each, that wait for a client that has not come to read them yet.
 const UNREAD: usize = 512;
-/// How long the next piece of a body may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long lines are still read and refused once the right has ended, so that the client reads why.
+const REFUSAL_PERIOD: Duration = Duration::from_secs(5);
 /// How often it is tried to store what the store has no time for, and how long it is waited before.
 const TRIES: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(250);
@@ -57,7 +58,10 @@ pub(crate) struct BatchResult {
     post, path = "/v1/sessions:batch", operation_id = "storeSessions", tag = "sessions", summary = "Store many sessions",
     description = "Takes one session a line (NDJSON), of any number, and answers each with a line, in order and while the rest is still \
         coming. A line that is wrong fails alone. Lines that are answered `created` are durable. A line without an `id` is another session \
-        each time it is sent. A client that reads nothing before it has sent everything may send 100 000 lines at a time.",
+        each time it is sent. A client that reads nothing before it has sent everything may send 100 000 lines at a time. A batch takes 30 minutes at most, and \
+        its body brings 1 KiB or more within any 30 seconds of waiting for it; else the last line of the answer says that what follows was not \
+        read. Where the key is revoked meanwhile, the lines that are still read are rejected with `not-authenticated` (`not-permitted` where \
+        it lost its scope), and the answer ends. What was answered `created` stays stored.",
     request_body(content = String, description = "Sessions, one JSON object a line.", content_type = "application/x-ndjson"),
     responses(
         ToWriters,
@@ -70,14 +74,15 @@ pub(crate) async fn batch(State(native): State<Native>, request: Request) -> Res
     native.stream(Need::Write, Stay::Working, request, store).await
 }
 
-async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
+async fn store(native: &Native, mut visit: Visit<Grant>) -> Result<Response, Problem> {
     visit.takes_no_parameters()?;
     visit.is_plain()?;
     let (answers, to_send) = mpsc::channel(UNREAD);
-    let lines = Lines::of(visit.take_body(), native.shared.limits.body_bytes);
-    let Visit { access, seat, .. } = visit;
+    let limits = native.shared.limits;
+    let lines = Lines::of(visit.take_body(), limits.body_bytes, limits.batch);
+    let Visit { access: grant, seat, .. } = visit;
     let request_id = with_request_id(|id| id.unwrap_or_default().to_owned());
-    let loading = Loading { native: native.clone(), access, request_id, answers };
+    let loading = Loading { native: native.clone(), grant, request_id, answers };
     // A task: what has arrived is stored also while the client does not read, and to the end of what is under way where it has gone.
     tokio::spawn(loading.load(lines, seat));
     let sent = stream::unfold(to_send, async |mut to_send| Some((Ok::<_, std::convert::Infallible>(to_send.recv().await?), to_send)));
@@ -86,7 +91,7 @@ async fn store(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
 
 struct Loading {
     native: Native,
-    access: Access,
+    grant: Grant,
     request_id: String,
     answers: mpsc::Sender<Bytes>,
 }
@@ -102,16 +107,27 @@ impl Loading {
                 here.push(more);
             }
             let results = self.store(here).await;
-            // Nobody listens any more where the client has gone.
-            if self.answers.send(results).await.is_err() {
+            // The client has gone, or takes no answers for as long as the batch may last.
+            if !matches!(timeout_at(lines.ends, self.answers.send(results)).await, Ok(Ok(()))) {
                 return;
+            }
+            if let Err(error) = self.grant.revalidate()
+                && error.is_final()
+                && lines.end_within(REFUSAL_PERIOD)
+            {
+                log_ended("batch", &error);
             }
         }
     }
 
     /// Stores what can be stored, and tells of each line.
     async fn store(&self, lines: Vec<Line>) -> Bytes {
-        let read: Vec<_> = lines.into_iter().map(|line| self.read(line)).collect();
+        let access = self.access().await;
+        let read = |line: Line| match &access {
+            Ok(access) => self.read(line, &access.tenant),
+            Err(error) => (line.number(), Err(Problem::from(*error))),
+        };
+        let read: Vec<_> = lines.into_iter().map(read).collect();
         let new = read.iter().filter_map(|(_, session)| session.as_ref().ok().cloned()).collect();
         let mut outcomes = self.store_all(new).await.into_iter();
         let mut results = Vec::new();
@@ -128,21 +144,41 @@ impl Loading {
         results.into()
     }
 
-    fn read(&self, line: Line) -> (u64, Result<NewSession, Problem>) {
+    /// The access as it is now; a directory that cannot be asked is asked again, as the store is.
+    async fn access(&self) -> Result<Access, GrantError> {
+        for _ in 1..TRIES {
+            match self.grant.revalidate() {
+                Err(GrantError::Unavailable) => tokio::time::sleep(PAUSE).await,
+                checked => return checked,
+            }
+        }
+        self.grant.revalidate()
+    }
+
+    fn read(&self, line: Line, tenant: &Tenant) -> (u64, Result<NewSession, Problem>) {
         match line {
-            Line::Whole(number, bytes) => (number, text(&bytes).and_then(|text| read_session(text, &self.access.tenant))),
+            Line::Whole(number, bytes) => (number, text(&bytes).and_then(|text| read_session(text, tenant))),
             Line::TooLong(number) => {
                 let detail = format!("the line has more than {} bytes", self.native.shared.limits.body_bytes);
                 (number, Err(Problem::new(Code::TooLarge, detail)))
             }
-            Line::Broken(number) => {
-                let detail = "the body ended early, or did not arrive in time; this line and what follows were not read";
+            Line::Broken(number, reason) => {
+                let detail = format!("{}; this line and what follows were not read", self.explain(reason));
                 (number, Err(Problem::new(Code::InvalidRequest, detail)))
             }
         }
     }
 
-    /// What the store has no time for is tried again: the client can do no better.
+    fn explain(&self, reason: Break) -> String {
+        let BatchLimits { max_duration, rate_window, min_bytes } = self.native.shared.limits.batch;
+        match reason {
+            Break::Interrupted => "the body ended early".to_owned(),
+            Break::TooSlow => format!("fewer than {min_bytes} bytes arrived within {} s", rate_window.as_secs()),
+            Break::TooLong => format!("the batch took longer than {} s", max_duration.as_secs()),
+        }
+    }
+
+    /// What the store has no time for is tried again: the client can do no better. The grant is checked before each attempt.
     async fn store_all(&self, new: Vec<NewSession>) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = new.iter().map(|_| None).collect();
         for attempt in 1..=TRIES {
@@ -150,14 +186,20 @@ impl Loading {
             if open.is_empty() {
                 break;
             }
-            let again = open.iter().filter_map(|at: &usize| new.get(*at).cloned()).collect();
-            let results = self.native.shared.sessions.create_all(&self.access, again).await;
+            let is_last = attempt == TRIES;
+            let results = match self.grant.revalidate() {
+                Ok(access) => {
+                    let again = open.iter().filter_map(|at: &usize| new.get(*at).cloned()).collect();
+                    self.native.shared.sessions.create_all(&access, again).await.into_iter().map(Ok).collect()
+                }
+                Err(error) => open.iter().map(|_| Err(error)).collect::<Vec<_>>(),
+            };
             for (at, result) in open.into_iter().zip(results) {
-                let is_last = attempt == TRIES;
                 let outcome = match result {
-                    Ok(Written::Created(id) | Written::Updated(id)) => Some(Outcome::Created(id)),
-                    Ok(Written::Erased) | Err(StoreError::Taken(_)) => Some(Outcome::Duplicate(None)),
-                    Err(StoreError::Busy(_)) if !is_last => None,
+                    Ok(Ok(Written::Created(id) | Written::Updated(id))) => Some(Outcome::Created(id)),
+                    Ok(Ok(Written::Erased) | Err(StoreError::Taken(_))) => Some(Outcome::Duplicate(None)),
+                    Ok(Err(StoreError::Busy(_))) | Err(GrantError::Unavailable) if !is_last => None,
+                    Ok(Err(error)) => Some(Outcome::Rejected(error.into())),
                     Err(error) => Some(Outcome::Rejected(error.into())),
                 };
                 if let Some(place) = outcomes.get_mut(at) {
@@ -204,7 +246,23 @@ enum Line {
     Whole(u64, Bytes),
     TooLong(u64),
     /// It did not arrive as a whole, and nothing comes after it.
-    Broken(u64),
+    Broken(u64, Break),
+}
+
+impl Line {
+    fn number(&self) -> u64 {
+        match self {
+            Self::Whole(number, _) | Self::TooLong(number) | Self::Broken(number, _) => *number,
+        }
+    }
+}
+
+/// Why a body is not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Break {
+    Interrupted,
+    TooSlow,
+    TooLong,
 }
 
 /// The lines of a body. Of one that is too long no more than that is kept.
@@ -212,27 +270,75 @@ struct Lines {
     body: BodyDataStream,
     here: BytesMut,
     most_bytes: usize,
+    limits: BatchLimits,
+    /// When nothing more is read.
+    ends: Instant,
+    /// How long was waited for the body, and how much of it arrived, since enough of it last had.
+    waited: Duration,
+    arrived_bytes: usize,
     number: u64,
     is_too_long: bool,
     is_over: bool,
+    is_refused: bool,
 }
 
 impl Lines {
-    fn of(body: Body, most_bytes: usize) -> Self {
-        Self { body: body.into_data_stream(), here: BytesMut::new(), most_bytes, number: 0, is_too_long: false, is_over: false }
+    fn of(body: Body, most_bytes: usize, limits: BatchLimits) -> Self {
+        Self {
+            body: body.into_data_stream(),
+            here: BytesMut::new(),
+            most_bytes,
+            limits,
+            ends: Instant::now() + limits.max_duration,
+            waited: Duration::ZERO,
+            arrived_bytes: 0,
+            number: 0,
+            is_too_long: false,
+            is_over: false,
+            is_refused: false,
+        }
+    }
+
+    /// Reads for no longer than this. Returns whether it is said for the first time; later calls change nothing.
+    fn end_within(&mut self, period: Duration) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_refused, true);
+        if is_first {
+            self.ends = self.ends.min(Instant::now() + period);
+        }
+        is_first
+    }
+
+    /// The next piece of the body; `None` at its end.
+    async fn receive(&mut self) -> Result<Option<Bytes>, Break> {
+        let began = Instant::now();
+        let slow_at = began + self.limits.rate_window.saturating_sub(self.waited);
+        let received = match timeout_at(slow_at.min(self.ends), self.body.next()).await {
+            Ok(received) => received.transpose().map_err(|_| Break::Interrupted)?,
+            Err(_) if slow_at < self.ends => return Err(Break::TooSlow),
+            Err(_) => return Err(Break::TooLong),
+        };
+        self.waited += began.elapsed();
+        self.arrived_bytes += received.as_ref().map_or(0, Bytes::len);
+        if self.arrived_bytes >= self.limits.min_bytes {
+            (self.waited, self.arrived_bytes) = (Duration::ZERO, 0);
+        }
+        Ok(received)
     }
 
     /// The next line that is not empty; `None` at the end.
     async fn next(&mut self) -> Option<Line> {
         loop {
-            if let Some(line) = self.next_here() {
-                return Some(line);
-            }
             if self.is_over {
                 return None;
             }
-            match tokio::time::timeout(PATIENCE, self.body.next()).await {
-                Ok(Some(Ok(bytes))) => self.here.extend_from_slice(&bytes),
+            if Instant::now() >= self.ends {
+                return Some(self.broken(Break::TooLong));
+            }
+            if let Some(line) = self.next_here() {
+                return Some(line);
+            }
+            match self.receive().await {
+                Ok(Some(bytes)) => self.here.extend_from_slice(&bytes),
                 Ok(None) => {
                     self.is_over = true;
                     // The last line need not end with a line break.
@@ -240,13 +346,16 @@ impl Lines {
                     self.number += 1;
                     return self.line(rest);
                 }
-                Ok(Some(Err(_))) | Err(_) => {
-                    self.is_over = true;
-                    self.number += 1;
-                    return Some(Line::Broken(self.number));
-                }
+                Err(reason) => return Some(self.broken(reason)),
             }
         }
+    }
+
+    fn broken(&mut self, reason: Break) -> Line {
+        self.is_over = true;
+        self.here.clear();
+        self.number += 1;
+        Line::Broken(self.number, reason)
     }
 
     /// The next line that is not empty, if all of it is here.
@@ -281,13 +390,16 @@ mod tests {
 
     async fn lines(pieces: &[&'static str], most_bytes: usize) -> Vec<String> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok::<_, std::convert::Infallible>(Bytes::from(*piece))).collect();
-        let mut lines = Lines::of(Body::from_stream(stream::iter(pieces)), most_bytes);
+        found_in(Lines::of(Body::from_stream(stream::iter(pieces)), most_bytes, BatchLimits::default())).await
+    }
+
+    async fn found_in(mut lines: Lines) -> Vec<String> {
         let mut found = Vec::new();
         while let Some(line) = lines.next().await {
             found.push(match line {
                 Line::Whole(number, bytes) => format!("{number} {}", str::from_utf8(bytes.trim_ascii()).unwrap()),
                 Line::TooLong(number) => format!("{number} too long"),
-                Line::Broken(number) => format!("{number} broken"),
+                Line::Broken(number, reason) => format!("{number} {reason:?}"),
             });
         }
         found
@@ -305,5 +417,45 @@ mod tests {
         assert_eq!(lines(&["aaaa", "aaaa", "aaaa\nb\ncccc", "cccc"], 4).await, ["1 too long", "2 b", "3 too long"]);
         assert_eq!(lines(&["aaaa\nbbbb\r\nccccc\ndddd"], 4).await, ["1 aaaa", "2 bbbb", "3 too long", "4 dddd"]);
         assert_eq!(lines(&["aaaa", "\n", "bbbb\r", "\n", "ccccc"], 4).await, ["1 aaaa", "2 bbbb", "3 too long"]);
+    }
+
+    /// A body of these pieces, each after a pause.
+    async fn paced(pieces: &[(u64, &'static str)], limits: BatchLimits) -> Vec<String> {
+        let pieces = pieces.to_vec();
+        let paced = stream::iter(pieces).then(async |(pause_s, piece)| {
+            tokio::time::sleep(Duration::from_secs(pause_s)).await;
+            Ok::<_, std::convert::Infallible>(Bytes::from(piece))
+        });
+        found_in(Lines::of(Body::from_stream(paced), 9, limits)).await
+    }
+
+    const SLOWLY: BatchLimits =
+        BatchLimits { max_duration: Duration::from_secs(1_000), rate_window: Duration::from_secs(30), min_bytes: 4 };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_brings_too_little_within_the_window_is_read_no_further() {
+        assert_eq!(paced(&[(29, "a\n"), (29, "b\n"), (29, "c\n")], SLOWLY).await, ["1 a", "2 TooSlow"]);
+        assert_eq!(paced(&[(29, "aaa\n"), (29, "bbb\n"), (29, "ccc\n")], SLOWLY).await, ["1 aaa", "2 bbb", "3 ccc"]);
+        assert_eq!(paced(&[(0, "a\n"), (31, "bbb\n")], SLOWLY).await, ["1 a", "2 TooSlow"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_ends_after_its_time_however_fast_it_is() {
+        let hasty = BatchLimits { max_duration: Duration::from_secs(60), ..SLOWLY };
+        assert_eq!(paced(&[(29, "aaa\n"), (29, "bbb\n"), (29, "ccc\n")], hasty).await, ["1 aaa", "2 bbb", "3 TooLong"]);
+        let at_once = Lines::of(Body::from("aaa\nbbb\n"), 9, BatchLimits { max_duration: Duration::ZERO, ..SLOWLY });
+        assert_eq!(found_in(at_once).await, ["1 TooLong"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_body_is_read_for_a_while_and_no_longer() {
+        let forever = stream::repeat(()).then(async |()| {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok::<_, std::convert::Infallible>(Bytes::from("aaaa\n"))
+        });
+        let mut lines = Lines::of(Body::from_stream(forever), 9, SLOWLY);
+        assert!(lines.end_within(Duration::from_secs(5)));
+        assert!(!lines.end_within(Duration::from_secs(5)), "it is not put off");
+        assert_eq!(found_in(lines).await, ["1 aaaa", "2 aaaa", "3 TooLong"]);
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
 use calldata_core::json_text::push_string;
-use calldata_core::{Caller, CallerKey, Country, JsonKind, JsonText, JsonTextError, Receipt, Tenant, Timestamp};
+use calldata_core::{Caller, CallerKey, Country, Grant, JsonKind, JsonText, JsonTextError, Receipt, Tenant, Timestamp};
 use calldata_http::Stay;
 use futures_util::stream;
 use serde::Serialize;
@@ -97,7 +97,8 @@ impl From<Receipt> for ReceiptResource {
 /// Exports what is known of a caller.
 #[utoipa::path(
     post, path = "/v1/callers:export", operation_id = "exportCaller", tag = "callers", summary = "Export what is known of a caller",
-    description = "Gives everything that is stored of a caller, whichever dialect brought it, as one document.",
+    description = "Gives everything that is stored of a caller, whichever dialect brought it, as one document. One that breaks off is not \
+        all of it, as with an export.",
     request_body(content = CallerRequest, content_type = "application/json"),
     responses(
         ToAdmins,
@@ -110,23 +111,21 @@ pub(crate) async fn export(State(native): State<Native>, request: Request) -> Re
     native.stream(Need::Admin, Stay::Working, request, read).await
 }
 
-async fn read(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
+async fn read(native: &Native, mut visit: Visit<Grant>) -> Result<Response, Problem> {
     let body = visit.read_body(native).await?;
-    let caller = caller_of(text(&body)?, &visit.access.tenant)?;
+    let as_of = native.shared.sessions.as_of(visit.access.tenant()).await?;
+    let access = visit.access.revalidate()?;
+    let caller = caller_of(text(&body)?, &access.tenant)?;
     let now = native.shared.sessions.now();
-    let filter = Filter {
-        caller: Some(caller.clone()),
-        received_until: Some(native.shared.sessions.as_of(visit.access.tenant.id).await?),
-        ..Filter::default()
-    };
+    let filter = Filter { caller: Some(caller.clone()), received_until: Some(as_of), ..Filter::default() };
     let mut head = String::from(r#"{"caller":"#);
     push_string(&mut head, caller.as_str());
     for part in [r#","exportedAt":""#, &now.to_string(), r#"","sessions":["#] {
         head.push_str(part);
     }
     visit.seat.reserve(PIECE_MEMORY_BYTES).await?;
-    native.audit.write_down(&visit.access, Action::Exported, Some(&caller), 0).await?;
-    let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
+    native.audit.write_down(&access, Action::Exported, Some(&caller), 0).await?;
+    let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter)?;
     // The first piece is read before the status is given.
     let mut is_first = true;
     let begun = reading.read_on().await?.unwrap_or_default();
@@ -142,7 +141,7 @@ async fn read(native: &Native, mut visit: Visit) -> Result<Response, Problem> {
             }
             Ok(None) => Some((Ok(Bytes::from_static(b"]}")), None)),
             Err(error) => {
-                calldata_http::log_failure("callers:export", &error);
+                error.log("callers:export");
                 // The client sees the answer end before its end.
                 Some((Err(error), None))
             }

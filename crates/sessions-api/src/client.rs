@@ -4,36 +4,11 @@ use axum::http::header;
 use axum::http::request::Parts;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use calldata_core::{Access, AuthError, Scopes, TenantName};
+pub(crate) use calldata_core::RequiredScope as Need;
+use calldata_core::{Access, AuthError, TenantName};
 use calldata_http::{Refusal, Seat, Shared, Source};
 
 use crate::problem::{Code, Problem};
-
-/// What a key must be allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
-    Read,
-    Write,
-    Admin,
-}
-
-impl Need {
-    fn is_met(self, scopes: Scopes) -> bool {
-        match self {
-            Self::Read => scopes.read,
-            Self::Write => scopes.write,
-            Self::Admin => scopes.admin,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
-    }
-}
 
 /// Recognises who sent a request, and counts it to its tenant.
 pub(crate) async fn recognise(shared: &Shared, parts: &Parts, seat: &Seat, need: Need) -> Result<Access, Problem> {
@@ -62,7 +37,7 @@ pub(crate) async fn recognise(shared: &Shared, parts: &Parts, seat: &Seat, need:
     }
     shared.admission.admit(seat, access.tenant.id)?;
     if !need.is_met(access.scopes) {
-        return Err(Problem::new(Code::NotPermitted, format!("the key lacks the scope {}", need.name())));
+        return Err(Problem::lacks(need));
     }
     Ok(access)
 }

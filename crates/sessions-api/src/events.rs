@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use calldata_core::json_text::push_string;
-use calldata_core::{Access, FollowError, Follower, Position, Told};
+use calldata_core::{FollowError, Follower, Grant, Position, Told};
 use calldata_http::{Seat, Stay, log_failure};
 use calldata_interchange::write_session;
 use futures_util::stream;
@@ -75,47 +75,42 @@ pub(crate) async fn events(State(native): State<Native>, request: Request) -> Re
     native.stream(Need::Read, Stay::Waiting, request, follow).await
 }
 
-async fn follow(native: &Native, visit: Visit) -> Result<Response, Problem> {
+async fn follow(native: &Native, visit: Visit<Grant>) -> Result<Response, Problem> {
     let parameters = Parameters::read(visit.parts.uri.query(), &["lastEventId"])?;
     let after = visit.header(LAST_EVENT_ID)?.filter(|id| !id.is_empty()).or(parameters.get("lastEventId"));
     let unknown = |why: &str| Problem::about(Code::InvalidCursor, "Last-Event-ID", why);
     let after = after.map(str::parse::<Position>).transpose().map_err(|_| unknown("is not the id of an event"))?;
-    let Visit { access, seat, .. } = visit;
-    let follower = native.shared.sessions.follow(access, after).await.map_err(|error| match error {
+    let Visit { access: grant, seat, .. } = visit;
+    let follower = native.shared.sessions.follow(grant, after).await.map_err(|error| match error {
         FollowError::Unknown => unknown("is not the id of an event"),
         FollowError::TooOld => unknown("is too old: later events have been dropped; list the sessions, and begin anew without it"),
         FollowError::Store(error) => error.into(),
     })?;
-    let following = Following { native: native.clone(), follower, _seat: seat };
+    let following = Following { follower, _seat: seat };
     let begin = Event::default().retry(RETRY).comment("follows");
     let events = stream::unfold(following, |mut following| async {
-        let events = following.next().await?;
-        Some((stream::iter(events.into_iter().map(Ok)), following))
+        let event = following.next().await?;
+        Some((Ok(event), following))
     });
-    let events = futures_util::StreamExt::flatten(events);
     let events = futures_util::StreamExt::chain(stream::iter([Ok::<_, Infallible>(begin)]), events);
     Ok(Sse::new(events).into_response())
 }
 
 struct Following {
-    native: Native,
     follower: Follower,
     _seat: Seat,
 }
 
 impl Following {
-    /// The next events, or a word that there are none; `None` at the end.
-    async fn next(&mut self) -> Option<Vec<Event>> {
+    /// The next event, or a word that there is none; `None` at the end. A key that is revoked, or may no longer read, has seen its last one.
+    async fn next(&mut self) -> Option<Event> {
         if self.follower.is_over() {
             return None;
         }
-        // A key that is revoked, or may no longer read, has seen its last event.
-        let directory = &self.native.shared.directory;
-        let still = |access: &Access| directory.still(access).ok().filter(|access| access.scopes.read);
-        match self.follower.next(SILENCE, still).await {
-            Ok(Some(told)) => Some(told.iter().map(event).collect()),
+        match self.follower.next(SILENCE).await {
+            Ok(Some(told)) => Some(event(&told)),
             Ok(None) if self.follower.is_over() => None,
-            Ok(None) => Some(vec![Event::default().comment("nothing new")]),
+            Ok(None) => Some(Event::default().comment("nothing new")),
             Err(error) => {
                 log_failure("events", &error);
                 // The client comes again with the last id it saw.

@@ -5,10 +5,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use calldata_core::Zone;
 use calldata_core::audit::Action;
 use calldata_core::catalog::Filter;
-use calldata_http::{Stay, log_failure};
+use calldata_core::{Grant, Zone};
+use calldata_http::Stay;
 use calldata_interchange::Format;
 use futures_util::stream;
 
@@ -64,7 +64,8 @@ const fn disposition(format: &Format) -> &'static str {
     get, path = "/v1/sessions:export", operation_id = "exportSessions", tag = "sessions", summary = "Export sessions",
     description = "Gives all sessions that match, oldest start first, as they are read: one JSON object a line (NDJSON), a table (CSV; what a \
         spreadsheet would run as a formula begins with an apostrophe), or one vCon a line. What arrives after the beginning is left out. \
-        `import` of the command line takes each of them back.",
+        `import` of the command line takes each of them back. An answer that breaks off is not all of it: where the key is revoked meanwhile, \
+        the connection ends before the answer does.",
     params(
         ("format" = Option<String>, Query, description = "`sessions` (NDJSON, default), `csv` or `vcon`; else as `Accept` says.", example = "sessions"),
         ("timeZone" = Option<String>, Query, description = "The zone of the times in a table; UTC unless it is given.", example = "Europe/Berlin"),
@@ -89,30 +90,30 @@ pub(crate) async fn export(State(native): State<Native>, request: Request) -> Re
     native.stream(Need::Read, Stay::Working, request, begin).await
 }
 
-async fn begin(native: &Native, visit: Visit) -> Result<Response, Problem> {
+async fn begin(native: &Native, visit: Visit<Grant>) -> Result<Response, Problem> {
     let parameters = Parameters::read(visit.parts.uri.query(), &PARAMETERS)?;
     let format = format_of(&parameters, &visit.parts.headers)?;
-    let tenant = &visit.access.tenant;
-    let as_of = native.shared.sessions.as_of(tenant.id).await?;
-    let filter = Filter { received_until: Some(as_of), ..parameters.filter(tenant.default_country)? };
     visit.seat.reserve(PIECE_MEMORY_BYTES).await?;
+    let as_of = native.shared.sessions.as_of(visit.access.tenant()).await?;
+    let access = visit.access.revalidate()?;
+    let filter = Filter { received_until: Some(as_of), ..parameters.filter(access.tenant.default_country)? };
     let (content_type, disposition) = (content_type(&format), disposition(&format));
-    native.audit.write_down(&visit.access, Action::Exported, filter.caller.as_ref(), 0).await?;
-    let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter);
+    native.audit.write_down(&access, Action::Exported, filter.caller.as_ref(), 0).await?;
+    let mut reading = Reading::new(native.clone(), visit.access, visit.seat, filter)?;
     // The first piece is read before the status is given.
     let mut first = Vec::new();
     format.begin(&mut first);
     let begun = reading.read_on().await?.unwrap_or_default();
-    format.write(&begun, &reading.access.tenant, &mut first);
+    format.write(&begun, &reading.tenant, &mut first);
     let rest = stream::unfold((reading, format), |(mut reading, format)| async {
         match reading.read_on().await {
             Ok(sessions) => {
                 let mut piece = Vec::new();
-                format.write(&sessions?, &reading.access.tenant, &mut piece);
+                format.write(&sessions?, &reading.tenant, &mut piece);
                 Some((Ok(Bytes::from(piece)), (reading, format)))
             }
             Err(error) => {
-                log_failure("export", &error);
+                error.log("export");
                 // The client sees the answer end before its end.
                 Some((Err(error), (reading, format)))
             }

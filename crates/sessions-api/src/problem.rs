@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use calldata_core::StoreError;
+use calldata_core::{GrantError, RequiredScope, StoreError};
 use calldata_http::{RETRY_AFTER_S, Refusal, with_request_id};
 use calldata_interchange::InvalidDocument;
 use calldata_interchange::invalid::shown;
@@ -147,6 +147,11 @@ impl Problem {
         Self::new(Code::NotFound, "there is no live session with this id")
     }
 
+    /// The key is live, but lacks a scope.
+    pub(crate) fn lacks(scope: RequiredScope) -> Self {
+        Self::new(Code::NotPermitted, format!("the key lacks the scope {}", scope.name()))
+    }
+
     fn too_many(retry_after: Duration) -> Self {
         let retry_after = Some(calldata_http::retry_after(retry_after));
         Self { retry_after, ..Self::new(Code::TooManyRequests, "repeat the request later, as Retry-After says") }
@@ -189,6 +194,20 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::Full => Self::busy(),
             Refusal::TooMany { retry_after } => Self::too_many(retry_after),
+        }
+    }
+}
+
+/// Of a right that ended while the request was under way.
+impl From<GrantError> for Problem {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::Revoked => Self::new(
+                Code::NotAuthenticated,
+                "the key was revoked or has expired, or its tenant was suspended, since the request began",
+            ),
+            GrantError::ScopeRemoved(scope) => Self::lacks(scope),
+            GrantError::Unavailable => Self::busy(),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What every request passes: room, who asks, and the time it may take.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use calldata_core::Access;
 use calldata_core::service::PAGE_BYTES;
-use calldata_http::{BodyError, Refusal, Seat, Stay, holding, read_body};
+use calldata_core::{Access, Grant};
+use calldata_http::{BodyError, Refusal, Seat, Stay, holding, read_body, repeated_header};
 use tokio::time::Instant;
 
 use crate::Native;
@@ -18,9 +20,11 @@ use crate::query::Parameters;
 /// The charge for sessions that are read and written a piece at a time: as rows, as sessions and as text, and the last one goes beyond.
 pub(crate) const PIECE_MEMORY_BYTES: usize = 4 * PAGE_BYTES;
 
-/// A request whose sender is recognised.
-pub(crate) struct Visit {
-    pub(crate) access: Access,
+/// A request whose sender is recognised. One that ends within the deadline has its access as it was let in; one that may go on holds a
+/// grant, which is checked at each use.
+pub(crate) struct Visit<A = Access> {
+    pub(crate) access: A,
+    need: Need,
     pub(crate) parts: Parts,
     pub(crate) seat: Seat,
     body: Body,
@@ -45,12 +49,13 @@ impl Native {
     /// The same where the answer goes on for as long as there is something to tell; the work has its own time.
     pub(crate) async fn stream<W>(&self, need: Need, stay: Stay, request: Request, work: W) -> Response
     where
-        W: AsyncFnOnce(&Self, Visit) -> Result<Response, Problem>,
+        W: AsyncFnOnce(&Self, Visit<Grant>) -> Result<Response, Problem>,
     {
         let visit = tokio::time::timeout(self.shared.limits.deadline, self.visit(need, stay, request));
         let answered = async {
-            let visit = visit.await.unwrap_or_else(|_| Err(Problem::busy()))?;
-            let mut response = work(self, visit).await?;
+            let Visit { access, need, parts, seat, body, arrived } = visit.await.unwrap_or_else(|_| Err(Problem::busy()))?;
+            let access = Grant::new(Arc::clone(&self.shared.directory), access, need);
+            let mut response = work(self, Visit { access, need, parts, seat, body, arrived }).await?;
             response.extensions_mut().insert(calldata_http::Streamed);
             Ok::<_, Problem>(response)
         };
@@ -60,20 +65,38 @@ impl Native {
     async fn visit(&self, need: Need, stay: Stay, request: Request) -> Result<Visit, Problem> {
         let arrived = Instant::now();
         let (parts, body) = request.into_parts();
+        if let Some(name) = repeated_header(&parts.headers) {
+            return Err(Problem::about(Code::InvalidRequest, name, "must be there once"));
+        }
         let seat = self.shared.admission.enter(stay, &parts.extensions)?;
         let access = recognise(&self.shared, &parts, &seat, need).await?;
-        Ok(Visit { access, parts, seat, body, arrived })
+        Ok(Visit { access, need, parts, seat, body, arrived })
     }
 }
 
 impl Visit {
+    /// The body as a whole. It may take seconds to arrive, so the access is checked again behind it.
+    pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
+        let body = self.receive(native).await?;
+        self.access = native.shared.directory.revalidate(&self.access, self.need)?;
+        Ok(body)
+    }
+}
+
+impl Visit<Grant> {
+    /// The body as a whole.
+    pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
+        self.receive(native).await
+    }
+}
+
+impl<A> Visit<A> {
     /// The body as it comes.
     pub(crate) fn take_body(&mut self) -> Body {
         std::mem::take(&mut self.body)
     }
 
-    /// The body as a whole.
-    pub(crate) async fn read_body(&mut self, native: &Native) -> Result<Bytes, Problem> {
+    async fn receive(&mut self, native: &Native) -> Result<Bytes, Problem> {
         self.takes_no_parameters()?;
         self.is_plain()?;
         let body = self.take_body();

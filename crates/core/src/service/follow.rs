@@ -1,6 +1,6 @@
 //! Following along: what happens to a tenant's sessions, as it happens, and from where one left off.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Sessions;
-use crate::access::Access;
+use crate::Session;
 use crate::event::{Event, EventKind, Position};
+use crate::grant::Grant;
 use crate::port::StoreError;
-use crate::{Session, SessionId};
 
-/// Events that are handed over together.
+/// Events that are read together.
 const TOGETHER: u64 = 100;
 /// How often it is looked for what other instances stored.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -49,9 +49,12 @@ pub enum FollowError {
 /// Somebody who follows along.
 pub struct Follower {
     sessions: Arc<Sessions>,
-    access: Access,
-    may_see_nothing: bool,
+    grant: Grant,
+    is_revoked: bool,
+    /// The last event that was read.
     at: Position,
+    /// Events that were read and are not told yet; their sessions are read when they are told.
+    unread: VecDeque<Event>,
     stored: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
 }
@@ -61,32 +64,31 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is no such event any more, or the store could not be asked.
-    pub async fn follow(self: &Arc<Self>, access: Access, after: Option<Position>) -> Result<Follower, FollowError> {
+    pub async fn follow(self: &Arc<Self>, grant: Grant, after: Option<Position>) -> Result<Follower, FollowError> {
         // Before the first look, so that nothing slips in between.
         let (stored, closed) = (self.stored.subscribe(), self.arrivals.closed());
         let end = self.store.end().await?;
         let at = match after {
             None => end,
             Some(after) if after > end => return Err(FollowError::Unknown),
-            Some(after) if after < self.store.dropped_until(access.tenant.id).await? => return Err(FollowError::TooOld),
+            Some(after) if after < self.store.dropped_until(grant.tenant()).await? => return Err(FollowError::TooOld),
             Some(after) => after,
         };
-        Ok(Follower { sessions: Arc::clone(self), access, may_see_nothing: false, at, stored, closed })
+        Ok(Follower { sessions: Arc::clone(self), grant, is_revoked: false, at, unread: VecDeque::new(), stored, closed })
     }
 }
 
 impl Follower {
-    /// What happened next, in order; `None` after `patience` without anything, or where nothing more is told. Each time before something is
-    /// told, it is asked what may `still` be seen, which is nothing any more where it is `None`.
+    /// What happened next, in order; `None` after `patience` without anything, or where nothing more is told. The grant is checked before
+    /// each event, and its session is read then: a slow reader is told nothing of before a revocation, an erasure or a change of masking.
     ///
     /// # Errors
     /// When the store could not be asked; asking again goes on where this left off.
-    pub async fn next(&mut self, patience: Duration, still: impl Fn(&Access) -> Option<Access>) -> Result<Option<Vec<Told>>, StoreError> {
+    pub async fn next(&mut self, patience: Duration) -> Result<Option<Told>, StoreError> {
         let until = Instant::now() + patience;
         let mut settling = 0;
         loop {
-            let told = self.look(&still).await?;
-            if !told.is_empty() {
+            if let Some(told) = self.look().await? {
                 return Ok(Some(told));
             }
             if self.is_over() || Instant::now() >= until {
@@ -105,49 +107,35 @@ impl Follower {
         }
     }
 
-    /// Whether nothing more is told: the gateway is about to stop, or nothing may be seen any more.
+    /// Whether nothing more is told: the gateway is about to stop, or the right has ended.
     pub fn is_over(&self) -> bool {
-        self.may_see_nothing || *self.closed.borrow()
+        self.is_revoked || *self.closed.borrow()
     }
 
-    async fn look(&mut self, still: &impl Fn(&Access) -> Option<Access>) -> Result<Vec<Told>, StoreError> {
+    async fn look(&mut self) -> Result<Option<Told>, StoreError> {
         loop {
-            match still(&self.access) {
-                Some(access) => self.access = access,
-                None => {
-                    self.may_see_nothing = true;
-                    return Ok(Vec::new());
+            let Ok(access) = self.grant.revalidate() else {
+                self.is_revoked = true;
+                return Ok(None);
+            };
+            if let Some(event) = self.unread.front() {
+                let session = match event.kind {
+                    EventKind::Erased => None,
+                    EventKind::Created | EventKind::Updated => self.sessions.find(&access, &event.session).await?,
+                };
+                // Only now: a caller that asks again after an error must not miss it.
+                let Some(event) = self.unread.pop_front() else { continue };
+                // Of a session that is gone, nothing is told but that it was erased.
+                if session.is_some() || event.kind == EventKind::Erased {
+                    return Ok(Some(Told { event, session }));
                 }
-            }
-            self.stored.mark_unchanged();
-            let events = self.sessions.store.events(self.access.tenant.id, self.at, TOGETHER).await?;
-            let Some(last) = events.last().map(|event| event.position) else { return Ok(Vec::new()) };
-            let told = self.with_sessions(events).await?;
-            // Only now: whoever asks again after an error must not miss them.
-            self.at = last;
-            if !told.is_empty() {
-                return Ok(told);
-            }
-        }
-    }
-
-    /// Of sessions that are gone, nothing is told but that they were erased.
-    async fn with_sessions(&self, events: Vec<Event>) -> Result<Vec<Told>, StoreError> {
-        let mut known: HashMap<SessionId, Option<Session>> = HashMap::new();
-        let mut told = Vec::with_capacity(events.len());
-        for event in events {
-            if event.kind == EventKind::Erased {
-                told.push(Told { event, session: None });
                 continue;
             }
-            if !known.contains_key(&event.session) {
-                let found = self.sessions.find(&self.access, &event.session).await?;
-                known.insert(event.session.clone(), found);
-            }
-            if let Some(session) = known.get(&event.session).cloned().flatten() {
-                told.push(Told { event, session: Some(session) });
-            }
+            self.stored.mark_unchanged();
+            let events = self.sessions.store.events(access.tenant.id, self.at, TOGETHER).await?;
+            let Some(last) = events.last().map(|event| event.position) else { return Ok(None) };
+            self.at = last;
+            self.unread = events.into();
         }
-        Ok(told)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use calldata_core::arrivals::WaitLimits;
@@ -39,7 +40,8 @@ pub(super) async fn run(settings: &Settings, export: Export) -> Result<(), Failu
     let unwritable = |error: &io::Error| Failure::because("the sessions cannot be written", error);
     let mut out: Box<dyn Write> = match &export.out {
         Some(path) => {
-            let file = File::options().write(true).create_new(true).open(path);
+            // For its owner alone: it holds what callers said.
+            let file = File::options().write(true).create_new(true).mode(0o600).open(path);
             Box::new(file.map_err(|error| Failure::because(format!("the file {} cannot be made", path.display()), &error))?)
         }
         None => Box::new(io::stdout().lock()),

@@ -1,5 +1,6 @@
 //! Reading such a table.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead};
 
 use calldata_core::json_text::push_string;
@@ -102,12 +103,12 @@ impl<'r> Cells<'r> {
         columns.iter().zip(row).map(cell).collect::<Result<_, _>>().map(Self)
     }
 
-    fn text(&self, name: &str) -> Option<&'r str> {
+    fn text(&self, name: &str) -> Option<Cow<'r, str>> {
         self.0.iter().find(|(known, _)| *known == name).and_then(|(_, cell)| unguarded(cell))
     }
 
     fn json(&self, name: &str) -> Result<Option<JsonText>, String> {
-        self.text(name).map(|text| JsonText::parse(text).map_err(|error| format!("{name}: {error}"))).transpose()
+        self.text(name).map(|text| JsonText::parse(&text).map_err(|error| format!("{name}: {error}"))).transpose()
     }
 }
 
@@ -118,7 +119,7 @@ fn document(columns: &[&'static str], row: &ByteRecord) -> Result<String, String
     let mut object = Object::open(&mut text);
     for (name, kind) in COLUMNS {
         match kind {
-            Kind::Text => object.string_if_known(name, cells.text(name)),
+            Kind::Text => object.string_if_known(name, cells.text(name).as_deref()),
             Kind::Json => {
                 if let Some(json) = cells.json(name)? {
                     object.json(name, json.as_str());
@@ -132,7 +133,7 @@ fn document(columns: &[&'static str], row: &ByteRecord) -> Result<String, String
         (None, Some(_)) => return Err("receivedFirst is missing".into()),
         (Some(_), None) => return Err("receivedLast is missing".into()),
         (Some(first), Some(last)) => {
-            object.value("receivedAt", |out| push_array(out, [first, last], |time, out| push_string(out, time)));
+            object.value("receivedAt", |out| push_array(out, [first, last], |time, out| push_string(out, &time)));
         }
     }
     let recording = recording(&cells)?;
@@ -146,14 +147,14 @@ fn document(columns: &[&'static str], row: &ByteRecord) -> Result<String, String
 fn recording(cells: &Cells<'_>) -> Result<String, String> {
     let mut text = String::new();
     let mut object = Object::open(&mut text);
-    object.string_if_known("file", cells.text("recordingFile"));
-    object.string_if_known("locationId", cells.text("recordingLocationId"));
-    object.string_if_known("announcementFile", cells.text("announcementFile"));
+    object.string_if_known("file", cells.text("recordingFile").as_deref());
+    object.string_if_known("locationId", cells.text("recordingLocationId").as_deref());
+    object.string_if_known("announcementFile", cells.text("announcementFile").as_deref());
     if let Some(node) = cells.text("recordingPoolNode") {
         let node: i64 = node.parse().map_err(|_| "recordingPoolNode must be a whole number".to_owned())?;
         object.json("poolNode", &node.to_string());
     }
-    object.string_if_known("asDelivered", cells.text("recordingAsDelivered"));
+    object.string_if_known("asDelivered", cells.text("recordingAsDelivered").as_deref());
     object.close();
     Ok(text)
 }

@@ -93,7 +93,8 @@ impl Lookup for Fake {
     fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>> {
         (id == self.tenant.id && !self.suspended.load(Ordering::Relaxed)).then(|| Arc::clone(&self.tenant))
     }
-    async fn session(&self, _: &Tenant, id: &SessionId) -> Result<Option<Session>, StoreError> {
+    async fn session(&self, tenant: TenantId, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.tenant(tenant).ok_or(StoreError::NoSuchTenant)?;
         Ok(self.state().sessions.iter().find(|session| session.id == *id).cloned())
     }
 }

@@ -28,6 +28,8 @@ const NDJSON: &str = "application/x-ndjson";
 const TOGETHER: usize = 200;
 /// Answers, of so many sessions each, that wait for a client that has not come to read them yet.
 const UNREAD: usize = 512;
+/// How many times the lines that are stored together are in memory: as they came, as sessions, and as rows.
+const GROUP_COPIES: usize = 3;
 /// How long lines are still read and refused once the right has ended, so that the client reads why.
 const REFUSAL_PERIOD: Duration = Duration::from_secs(5);
 /// How often it is tried to store what the store has no time for, and how long it is waited before.
@@ -79,13 +81,20 @@ async fn store(native: &Native, mut visit: Visit<Grant>) -> Result<Response, Pro
     visit.is_plain()?;
     let (answers, to_send) = mpsc::channel(UNREAD);
     let limits = native.shared.limits;
+    visit.seat.reserve(GROUP_COPIES.saturating_mul(limits.body_bytes)).await?;
     let lines = Lines::of(visit.take_body(), limits.body_bytes, limits.batch);
     let Visit { access: grant, seat, .. } = visit;
     let request_id = with_request_id(|id| id.unwrap_or_default().to_owned());
-    let loading = Loading { native: native.clone(), grant, request_id, answers };
+    let loading = Loading { native: native.clone(), grant, request_id, answers, seat: seat.clone() };
     // A task: what has arrived is stored also while the client does not read, and to the end of what is under way where it has gone.
-    tokio::spawn(loading.load(lines, seat));
-    let sent = stream::unfold(to_send, async |mut to_send| Some((Ok::<_, std::convert::Infallible>(to_send.recv().await?), to_send)));
+    tokio::spawn(loading.load(lines));
+    let sent = stream::unfold((to_send, seat), async |(mut to_send, seat): (mpsc::Receiver<Bytes>, Seat)| {
+        let results = to_send.recv().await?;
+        if let Some(charge) = seat.charge() {
+            charge.release(results.len());
+        }
+        Some((Ok::<_, std::convert::Infallible>(results), (to_send, seat)))
+    });
     Ok(([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(sent)).into_response())
 }
 
@@ -94,10 +103,11 @@ struct Loading {
     grant: Grant,
     request_id: String,
     answers: mpsc::Sender<Bytes>,
+    seat: Seat,
 }
 
 impl Loading {
-    async fn load(self, mut lines: Lines, _seat: Seat) {
+    async fn load(self, mut lines: Lines) {
         while let Some(first) = lines.next().await {
             let mut here = vec![first];
             // What is here is stored before more is waited for.
@@ -108,7 +118,7 @@ impl Loading {
             }
             let results = self.store(here).await;
             // The client has gone, or takes no answers for as long as the batch may last.
-            if !matches!(timeout_at(lines.ends, self.answers.send(results)).await, Ok(Ok(()))) {
+            if !matches!(timeout_at(lines.ends, self.send(results)).await, Ok(true)) {
                 return;
             }
             if let Err(error) = self.grant.revalidate()
@@ -118,6 +128,16 @@ impl Loading {
                 log_ended("batch", &error);
             }
         }
+    }
+
+    /// Puts results where the client takes them, once there is memory for them; false where the client has gone.
+    async fn send(&self, results: Bytes) -> bool {
+        while self.seat.reserve(results.len()).await.is_err() {
+            if self.answers.is_closed() {
+                return false;
+            }
+        }
+        self.answers.send(results).await.is_ok()
     }
 
     /// Stores what can be stored, and tells of each line.

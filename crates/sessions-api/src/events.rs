@@ -7,11 +7,12 @@ use axum::extract::{Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use calldata_core::json_text::push_string;
-use calldata_core::{FollowError, Follower, Grant, Position, Told};
+use calldata_core::{FollowError, Follower, Grant, Position, StoreError, Told};
 use calldata_http::{Seat, Stay, log_failure};
 use calldata_interchange::write_session;
 use futures_util::stream;
 use serde::Serialize;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::Native;
@@ -25,6 +26,10 @@ use crate::visit::Visit;
 const LAST_EVENT_ID: &str = "last-event-id";
 /// After how long without an event something is sent, so that whoever is gone is noticed; and how often it is looked whether the key is live.
 const SILENCE: Duration = Duration::from_secs(5);
+/// The charge of a follower beside that of every request: its place, its events that are read and not told, and buffers.
+const FOLLOWER_BYTES: usize = 16 << 10;
+/// The charge while a session is read and written for a follower.
+const TELLING_BYTES: usize = 512 << 10;
 /// After how long a client is to come again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -81,12 +86,13 @@ async fn follow(native: &Native, visit: Visit<Grant>) -> Result<Response, Proble
     let unknown = |why: &str| Problem::about(Code::InvalidCursor, "Last-Event-ID", why);
     let after = after.map(str::parse::<Position>).transpose().map_err(|_| unknown("is not the id of an event"))?;
     let Visit { access: grant, seat, .. } = visit;
+    seat.reserve(FOLLOWER_BYTES).await?;
     let follower = native.shared.sessions.follow(grant, after).await.map_err(|error| match error {
         FollowError::Unknown => unknown("is not the id of an event"),
         FollowError::TooOld => unknown("is too old: later events have been dropped; list the sessions, and begin anew without it"),
         FollowError::Store(error) => error.into(),
     })?;
-    let following = Following { follower, _seat: seat };
+    let following = Following { follower, seat, told_bytes: 0 };
     let begin = Event::default().retry(RETRY).comment("follows");
     let events = stream::unfold(following, |mut following| async {
         let event = following.next().await?;
@@ -98,17 +104,20 @@ async fn follow(native: &Native, visit: Visit<Grant>) -> Result<Response, Proble
 
 struct Following {
     follower: Follower,
-    _seat: Seat,
+    seat: Seat,
+    /// How many bytes the request is charged for the last event, which the client is taking.
+    told_bytes: usize,
 }
 
 impl Following {
     /// The next event, or a word that there is none; `None` at the end. A key that is revoked, or may no longer read, has seen its last one.
     async fn next(&mut self) -> Option<Event> {
+        self.charge_for(0);
         if self.follower.is_over() {
             return None;
         }
-        match self.follower.next(SILENCE).await {
-            Ok(Some(told)) => Some(event(&told)),
+        match self.tell().await {
+            Ok(Some(event)) => Some(event),
             Ok(None) if self.follower.is_over() => None,
             Ok(None) => Some(Event::default().comment("nothing new")),
             Err(error) => {
@@ -120,8 +129,39 @@ impl Following {
     }
 }
 
-fn event(told: &Told) -> Event {
-    Event::default().id(told.event.position.to_string()).event(told.event.kind.name()).data(text(told))
+impl Following {
+    async fn tell(&mut self) -> Result<Option<Event>, StoreError> {
+        let until = Instant::now() + SILENCE;
+        while self.follower.is_ready(until.saturating_duration_since(Instant::now())).await? {
+            // One session tells a thousand followers at once: each waits until there is memory for it.
+            if self.seat.reserve(TELLING_BYTES).await.is_err() {
+                if Instant::now() >= until {
+                    return Ok(None);
+                }
+                continue;
+            }
+            self.told_bytes = TELLING_BYTES;
+            if let Some(told) = self.follower.tell().await? {
+                let text = text(&told);
+                self.charge_for(text.len());
+                return Ok(Some(event(&told, text)));
+            }
+            self.charge_for(0);
+        }
+        Ok(None)
+    }
+
+    /// Gives back what is charged beyond this many bytes.
+    fn charge_for(&mut self, bytes: usize) {
+        if let (Some(charge), Some(surplus)) = (self.seat.charge(), self.told_bytes.checked_sub(bytes)) {
+            charge.release(surplus);
+            self.told_bytes = bytes;
+        }
+    }
+}
+
+fn event(told: &Told, text: String) -> Event {
+    Event::default().id(told.event.position.to_string()).event(told.event.kind.name()).data(text)
 }
 
 /// The text of an event: one line.

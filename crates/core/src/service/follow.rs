@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Sessions;
 use crate::Session;
+use crate::access::Access;
 use crate::event::{Event, EventKind, Position};
 use crate::grant::Grant;
 use crate::port::StoreError;
@@ -79,24 +80,24 @@ impl Sessions {
 }
 
 impl Follower {
-    /// What happened next, in order; `None` after `patience` without anything, or where nothing more is told. The grant is checked before
-    /// each event, and its session is read then: a slow reader is told nothing of before a revocation, an erasure or a change of masking.
+    /// Waits for an event to tell, for as long as `patience`, and reads no session yet; whether there is one. The grant is checked each time,
+    /// and a session is read when it is told: a slow reader is told nothing of before a revocation, an erasure or a change of masking.
     ///
     /// # Errors
-    /// When the store could not be asked; asking again goes on where this left off.
-    pub async fn next(&mut self, patience: Duration) -> Result<Option<Told>, StoreError> {
+    /// When the store could not be asked.
+    pub async fn is_ready(&mut self, patience: Duration) -> Result<bool, StoreError> {
         let until = Instant::now() + patience;
         let mut settling = 0;
         loop {
-            if let Some(told) = self.look().await? {
-                return Ok(Some(told));
+            if self.read_events().await? {
+                return Ok(true);
             }
             if self.is_over() || Instant::now() >= until {
-                return Ok(None);
+                return Ok(false);
             }
             let pause = if settling > 0 { SETTLING } else { LOOK_INTERVAL };
             let stored = tokio::select! {
-                _ = self.closed.wait_for(|closed| *closed) => return Ok(None),
+                _ = self.closed.wait_for(|closed| *closed) => return Ok(false),
                 () = sleep(pause) => false,
                 _ = self.stored.changed() => true,
             };
@@ -112,30 +113,40 @@ impl Follower {
         self.is_revoked || *self.closed.borrow()
     }
 
-    async fn look(&mut self) -> Result<Option<Told>, StoreError> {
-        loop {
-            let Ok(access) = self.grant.revalidate() else {
-                self.is_revoked = true;
-                return Ok(None);
-            };
-            if let Some(event) = self.unread.front() {
-                let session = match event.kind {
-                    EventKind::Erased => None,
-                    EventKind::Created | EventKind::Updated => self.sessions.find(&access, &event.session).await?,
-                };
-                // Only now: a caller that asks again after an error must not miss it.
-                let Some(event) = self.unread.pop_front() else { continue };
-                // Of a session that is gone, nothing is told but that it was erased.
-                if session.is_some() || event.kind == EventKind::Erased {
-                    return Ok(Some(Told { event, session }));
-                }
-                continue;
-            }
-            self.stored.mark_unchanged();
-            let events = self.sessions.store.events(access.tenant.id, self.at, TOGETHER).await?;
-            let Some(last) = events.last().map(|event| event.position) else { return Ok(None) };
-            self.at = last;
-            self.unread = events.into();
+    /// Tells the event that waits; `None` where its session is gone since, or the right has ended.
+    ///
+    /// # Errors
+    /// When the store could not be asked; asking again tells the same event.
+    pub async fn tell(&mut self) -> Result<Option<Told>, StoreError> {
+        let Some(access) = self.access() else { return Ok(None) };
+        let Some(event) = self.unread.front() else { return Ok(None) };
+        let session = match event.kind {
+            EventKind::Erased => None,
+            EventKind::Created | EventKind::Updated => self.sessions.find(&access, &event.session).await?,
+        };
+        // Only now: a caller that asks again after an error must not miss it.
+        let Some(event) = self.unread.pop_front() else { return Ok(None) };
+        // Of a session that is gone, nothing is told but that it was erased.
+        Ok((session.is_some() || event.kind == EventKind::Erased).then_some(Told { event, session }))
+    }
+
+    fn access(&mut self) -> Option<Access> {
+        let access = self.grant.revalidate().ok();
+        self.is_revoked |= access.is_none();
+        access
+    }
+
+    /// Whether an event waits to be told.
+    async fn read_events(&mut self) -> Result<bool, StoreError> {
+        let Some(access) = self.access() else { return Ok(false) };
+        if !self.unread.is_empty() {
+            return Ok(true);
         }
+        self.stored.mark_unchanged();
+        let events = self.sessions.store.events(access.tenant.id, self.at, TOGETHER).await?;
+        let Some(last) = events.last().map(|event| event.position) else { return Ok(false) };
+        self.at = last;
+        self.unread = events.into();
+        Ok(true)
     }
 }

@@ -44,6 +44,8 @@ const MAX_STREAMS: u32 = 100;
 const MAX_FAILED_STREAMS: usize = 64;
 /// What one connection may have in memory, read and not used.
 const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// The same for all bodies of a connection of HTTP/2, which the library holds until they are read.
+const WINDOW_BYTES: u32 = 64 << 10;
 
 /// What all connections have in common.
 pub(super) struct Front<S> {
@@ -129,6 +131,9 @@ where
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_send_buf_size(MAX_BUFFER_BYTES)
             .max_local_error_reset_streams(MAX_FAILED_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX));
         let connection = pin!(builder.serve_connection(TokioIo::new(wire), service));

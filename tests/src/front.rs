@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 mod connections;
 mod framing;
-mod http2;
+pub(crate) mod http2;
 mod origins;
 mod proxies;
 mod slow_clients;

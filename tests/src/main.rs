@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod architecture;
+mod attack;
 mod cli;
 mod contract;
 mod cross_dialect;

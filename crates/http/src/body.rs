@@ -1,5 +1,9 @@
 //! Reading request bodies, chunked or not.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
@@ -40,7 +44,18 @@ pub async fn read_body(body: Body, arrived: Instant, limits: Limits, charge: Opt
     let until = arrived + limits.body_deadline();
     let mut too_large = false;
     let room = Room { charge, until: until.min(Instant::now() + WAIT_FOR_MEMORY), bytes: INCLUDED_BYTES, limit: limits.body_bytes };
-    let read = timeout_at(until, read(body, limits.body_bytes, room, &mut too_large)).await;
+    let read = {
+        let mut reading = pin!(timeout_at(until, read(body, limits.body_bytes, room, &mut too_large)));
+        match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+            Poll::Ready(read) => read,
+            Poll::Pending => {
+                if let Some(charge) = charge {
+                    charge.wait_for_client()?;
+                }
+                reading.await
+            }
+        }
+    };
     // A client that cannot be waited for any longer has still sent too much.
     read.unwrap_or(Err(if too_large { BodyError::TooLarge } else { BodyError::TooSlow }))
 }
@@ -120,13 +135,16 @@ async fn drain(mut stream: impl Stream<Item = Result<Bytes, axum::Error>> + Unpi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Source;
     use crate::memory_budget::{MIN_MEMORY_BUDGET_BYTES, MemoryBudget};
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     async fn read_of(body: Body, deadline: Duration) -> Result<Bytes, BodyError> {
         read_body(body, Instant::now(), Limits { body_bytes: 5, deadline, ..Limits::default() }, None).await
     }
 
+    const SOURCE: Source = Source(IpAddr::V4(Ipv4Addr::LOCALHOST));
     const SOON: Duration = Duration::from_secs(60);
 
     #[tokio::test]
@@ -161,11 +179,11 @@ mod tests {
     async fn a_body_is_charged_before_it_is_read_whether_its_length_is_known_or_not() {
         let limits = Limits { body_bytes: 1 << 20, deadline: SOON, ..Limits::default() };
         let budget = MemoryBudget::new(MIN_MEMORY_BUDGET_BYTES);
-        let charge = budget.enter().unwrap();
+        let charge = budget.enter(SOURCE).unwrap();
         let pieces = futures_util::stream::iter((0..8).map(|_| Ok::<_, std::io::Error>("x".repeat(32 << 10))));
         assert_eq!(read_body(Body::from_stream(pieces), Instant::now(), limits, Some(&charge)).await.unwrap().len(), 256 << 10);
         assert!(charge.bytes() > 3 * (256 << 10), "{}", charge.bytes());
-        let charge = budget.enter().unwrap();
+        let charge = budget.enter(SOURCE).unwrap();
         assert_eq!(read_body(Body::from("x".repeat(100 << 10)), Instant::now(), limits, Some(&charge)).await.unwrap().len(), 100 << 10);
         assert!(charge.bytes() >= 3 * (96 << 10), "{}", charge.bytes());
         // More than clients may have that have not authenticated.
@@ -173,7 +191,7 @@ mod tests {
         let whole = Body::from("x".repeat(1 << 20));
         let refused =
             [whole, Body::from_stream(futures_util::stream::iter((0..32).map(|_| Ok::<_, std::io::Error>("x".repeat(32 << 10)))))];
-        let held = (0..2_000).map_while(|_| budget.enter().ok()).collect::<Vec<_>>();
+        let held = (0..2_000).map_while(|_| budget.enter(SOURCE).ok()).collect::<Vec<_>>();
         for body in refused {
             let refused = read_body(body, late, limits, Some(&charge)).await;
             assert_eq!(refused, Err(BodyError::NoMemory(OverBudget::Process)));

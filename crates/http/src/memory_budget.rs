@@ -1,10 +1,14 @@
 //! One budget of bytes for everything that requests hold in memory: heads, bodies, rows and answers.
 //!
 //! Counts of requests and connections do not bound memory: one page of large sessions weighs as much as ten thousand small posts. Each
-//! request therefore has a [`Charge`] from its head to the last byte of its answer, first in the small share of clients that have not
-//! authenticated, then in the share of its tenant. See docs/adr/0030-one-budget-of-bytes.md.
+//! request therefore has a [`Charge`] from its head to the last byte of its answer. It begins in the entrance, where requests stay as long as
+//! it takes to recognise their client, and moves on to the share of its tenant. A request whose client is not recognised moves to the share
+//! of its source as soon as the gateway waits for that client, so the entrance stays free for others. See
+//! docs/adr/0030-one-budget-of-bytes.md.
 
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +16,8 @@ use axum::http::Extensions;
 use calldata_core::TenantId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+
+use crate::Source;
 
 /// The budget where none is given.
 pub const DEFAULT_MEMORY_BUDGET_BYTES: usize = 512 << 20;
@@ -23,14 +29,12 @@ pub const REQUEST_BYTES: usize = 16 << 10;
 pub const INCLUDED_BYTES: usize = 4 << 10;
 /// The charge of a connection with its buffers, TLS included.
 pub const CONNECTION_BYTES: usize = 32 << 10;
-/// The charge of a request that is refused with an answer.
-const REFUSAL_BYTES: usize = 4 << 10;
 /// The part of the budget for connections.
 const CONNECTIONS_PART: usize = 4;
-/// The part for requests of clients that have not authenticated.
-const UNAUTHENTICATED_PART: usize = 8;
-/// The part for refusals on their way out.
-const REFUSALS_PART: usize = 32;
+/// The part for requests that are being worked on before their client has authenticated.
+const ENTRANCE_PART: usize = 8;
+/// The part for what clients hold that have not authenticated: answers that they have not taken, and bodies that they have not sent.
+const STRANGERS_PART: usize = 8;
 /// How long a request waits for memory before it is refused.
 pub const WAIT_FOR_MEMORY: Duration = Duration::from_millis(500);
 
@@ -82,18 +86,66 @@ struct Ledger {
 
 #[derive(Debug, Default)]
 struct Used {
-    unauthenticated: usize,
-    refusals: usize,
-    by_tenants: usize,
-    of_tenant: HashMap<TenantId, usize>,
+    entrance: usize,
+    strangers: FairShare<IpAddr>,
+    tenants: FairShare<TenantId>,
     waiting: usize,
+}
+
+/// Bytes that several holders share.
+#[derive(Debug)]
+struct FairShare<K> {
+    in_all: usize,
+    of: HashMap<K, usize>,
+}
+
+impl<K> Default for FairShare<K> {
+    fn default() -> Self {
+        Self { in_all: 0, of: HashMap::new() }
+    }
+}
+
+/// Why a holder gets no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoShare {
+    InAll,
+    OfHolder,
+}
+
+impl<K: Eq + Hash> FairShare<K> {
+    /// With `n` holders, none may hold more than one part in `n + 1` of the limit, so that there is room for one more. A holder of nothing may
+    /// always begin where there is room at all.
+    fn reserve(&mut self, limit: usize, holder: K, bytes: usize) -> Result<(), NoShare> {
+        let held = self.of.get(&holder).copied().unwrap_or(0);
+        let holders = self.of.len() + usize::from(held == 0);
+        if held > 0 && held + bytes > limit / (holders + 1) {
+            return Err(NoShare::OfHolder);
+        }
+        if self.in_all + bytes > limit {
+            return Err(NoShare::InAll);
+        }
+        self.in_all += bytes;
+        self.of.insert(holder, held + bytes);
+        Ok(())
+    }
+
+    fn release(&mut self, holder: K, bytes: usize) {
+        self.in_all = self.in_all.saturating_sub(bytes);
+        let left = self.of.get(&holder).map_or(0, |held| held.saturating_sub(bytes));
+        if left == 0 {
+            self.of.remove(&holder);
+        } else {
+            self.of.insert(holder, left);
+        }
+    }
 }
 
 /// Whose share a charge is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Share {
-    Unauthenticated,
-    Refusals,
+    /// Of a client from this address, which is being recognised.
+    Entrance(IpAddr),
+    Stranger(IpAddr),
     Tenant(TenantId),
 }
 
@@ -108,20 +160,20 @@ impl MemoryBudget {
         (self.0.bytes / CONNECTIONS_PART / CONNECTION_BYTES).max(1)
     }
 
-    /// Charges a request whose client has not authenticated yet.
+    /// Charges a request from this source whose client is not recognised yet.
     ///
     /// # Errors
-    /// When such clients use their share already.
-    pub fn enter(&self) -> Result<Charge, OverBudget> {
-        self.charge(Share::Unauthenticated, REQUEST_BYTES)
+    /// When too many are being recognised.
+    pub fn enter(&self, source: Source) -> Result<Charge, OverBudget> {
+        self.charge(Share::Entrance(source.network()), REQUEST_BYTES)
     }
 
-    /// Charges a request that is answered with a refusal and nothing else.
+    /// Charges a request from this source that is answered with a refusal and nothing else.
     ///
     /// # Errors
     /// When there is not even memory for that.
-    pub fn refuse(&self) -> Result<Charge, OverBudget> {
-        self.charge(Share::Refusals, REFUSAL_BYTES)
+    pub fn refuse(&self, source: Source) -> Result<Charge, OverBudget> {
+        self.charge(Share::Stranger(source.network()), REQUEST_BYTES)
     }
 
     fn charge(&self, share: Share, bytes: usize) -> Result<Charge, OverBudget> {
@@ -132,11 +184,11 @@ impl MemoryBudget {
 
     /// Writes down for the metrics how much is in use.
     pub fn report(&self) {
-        let (unauthenticated, refusals, by_tenants) = {
+        let (entrance, strangers, tenants) = {
             let used = self.0.used();
-            (used.unauthenticated, used.refusals, used.by_tenants)
+            (used.entrance, used.strangers.in_all, used.tenants.in_all)
         };
-        for (share, bytes) in [("unauthenticated", unauthenticated), ("refusals", refusals), ("tenants", by_tenants)] {
+        for (share, bytes) in [("entrance", entrance), ("strangers", strangers), ("tenants", tenants)] {
             metrics::gauge!("calldata_memory_used_bytes", "share" => share).set(in_f64(bytes));
         }
         metrics::gauge!("calldata_memory_budget_bytes").set(in_f64(self.0.bytes));
@@ -165,52 +217,30 @@ impl Ledger {
 }
 
 impl Used {
-    /// With `n` tenants at work, none may hold more than one part in `n + 1` of what is for tenants, so that there is room for one more. A
-    /// tenant that holds nothing may always begin where the process has room.
     fn reserve(&mut self, budget: usize, share: Share, bytes: usize) -> Result<(), OverBudget> {
-        let unauthenticated = budget / UNAUTHENTICATED_PART;
-        let refusals = budget / REFUSALS_PART;
+        let (entrance, strangers) = (budget / ENTRANCE_PART, budget / STRANGERS_PART);
         match share {
-            Share::Unauthenticated if self.unauthenticated + bytes > unauthenticated => Err(OverBudget::Process),
-            Share::Unauthenticated => {
-                self.unauthenticated += bytes;
+            Share::Entrance(_) if self.entrance + bytes > entrance => Err(OverBudget::Process),
+            Share::Entrance(_) => {
+                self.entrance += bytes;
                 Ok(())
             }
-            Share::Refusals if self.refusals + bytes > refusals => Err(OverBudget::Process),
-            Share::Refusals => {
-                self.refusals += bytes;
-                Ok(())
-            }
+            Share::Stranger(source) => self.strangers.reserve(strangers, source, bytes).map_err(|_| OverBudget::Process),
             Share::Tenant(tenant) => {
-                let for_tenants = budget - budget / CONNECTIONS_PART - unauthenticated - refusals;
-                let held = self.of_tenant.get(&tenant).copied().unwrap_or(0);
-                let tenants = self.of_tenant.len() + usize::from(held == 0);
-                if held > 0 && held + bytes > for_tenants / (tenants + 1) {
-                    return Err(OverBudget::Tenant);
-                }
-                if self.by_tenants + bytes > for_tenants {
-                    return Err(OverBudget::Process);
-                }
-                self.by_tenants += bytes;
-                self.of_tenant.insert(tenant, held + bytes);
-                Ok(())
+                let for_tenants = budget - budget / CONNECTIONS_PART - entrance - strangers;
+                self.tenants.reserve(for_tenants, tenant, bytes).map_err(|refused| match refused {
+                    NoShare::InAll => OverBudget::Process,
+                    NoShare::OfHolder => OverBudget::Tenant,
+                })
             }
         }
     }
 
     fn release(&mut self, share: Share, bytes: usize) {
         match share {
-            Share::Unauthenticated => self.unauthenticated = self.unauthenticated.saturating_sub(bytes),
-            Share::Refusals => self.refusals = self.refusals.saturating_sub(bytes),
-            Share::Tenant(tenant) => {
-                self.by_tenants = self.by_tenants.saturating_sub(bytes);
-                let left = self.of_tenant.get(&tenant).map_or(0, |held| held.saturating_sub(bytes));
-                if left == 0 {
-                    self.of_tenant.remove(&tenant);
-                } else {
-                    self.of_tenant.insert(tenant, left);
-                }
-            }
+            Share::Entrance(_) => self.entrance = self.entrance.saturating_sub(bytes),
+            Share::Stranger(source) => self.strangers.release(source, bytes),
+            Share::Tenant(tenant) => self.tenants.release(tenant, bytes),
         }
     }
 }
@@ -232,19 +262,36 @@ struct Held {
 }
 
 impl Charge {
-    /// Moves the charge from the share of unauthenticated clients to that of its tenant; a second time changes nothing.
+    /// Moves the charge to the share of its tenant; a second time changes nothing.
     ///
     /// # Errors
     /// When the tenant has no room for it.
     pub fn assign(&self, tenant: TenantId) -> Result<(), OverBudget> {
         let mut held = self.held();
-        if held.share != Share::Unauthenticated {
-            return Ok(());
+        match held.share {
+            Share::Tenant(_) => Ok(()),
+            Share::Entrance(_) | Share::Stranger(_) => self.move_to(&mut held, Share::Tenant(tenant)),
         }
+    }
+
+    /// Frees the entrance: from now on the gateway waits for a client that is not recognised, to send something or to take its answer.
+    /// Changes nothing once the charge has moved on.
+    ///
+    /// # Errors
+    /// When clients of this source hold all that they may.
+    pub fn wait_for_client(&self) -> Result<(), OverBudget> {
+        let mut held = self.held();
+        match held.share {
+            Share::Entrance(source) => self.move_to(&mut held, Share::Stranger(source)),
+            Share::Stranger(_) | Share::Tenant(_) => Ok(()),
+        }
+    }
+
+    fn move_to(&self, held: &mut Held, share: Share) -> Result<(), OverBudget> {
         let mut used = self.0.ledger.used();
-        used.reserve(self.0.ledger.bytes, Share::Tenant(tenant), held.bytes)?;
+        used.reserve(self.0.ledger.bytes, share, held.bytes)?;
         used.release(held.share, held.bytes);
-        held.share = Share::Tenant(tenant);
+        held.share = share;
         Ok(())
     }
 
@@ -345,6 +392,7 @@ impl Drop for Waiting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     const MIB: usize = 1 << 20;
 
@@ -352,8 +400,12 @@ mod tests {
         TenantId::from_number(number)
     }
 
+    fn source(number: u8) -> Source {
+        Source(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
+    }
+
     fn of_tenant(budget: &MemoryBudget, number: i64) -> Charge {
-        let charge = budget.enter().unwrap();
+        let charge = budget.enter(source(1)).unwrap();
         charge.assign(tenant(number)).unwrap();
         charge
     }
@@ -364,32 +416,46 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_have_not_authenticated_share_an_eighth_and_take_nothing_from_tenants() {
+    fn clients_that_are_waited_for_leave_the_entrance_and_one_source_holds_half_of_their_share() {
         let budget = MemoryBudget::new(64 * MIB);
-        let strangers: Vec<_> = (0..10_000).map_while(|_| budget.enter().ok()).collect();
-        assert_eq!(strangers.len(), 8 * MIB / REQUEST_BYTES);
-        assert_eq!(budget.enter().unwrap_err(), OverBudget::Process);
-        let known = strangers.first().unwrap();
-        known.assign(tenant(1)).unwrap();
-        known.reserve(MIB).unwrap();
-        assert!(budget.enter().is_ok(), "its place among the strangers is free");
+        let waits = |number| budget.enter(source(number)).and_then(|charge| charge.wait_for_client().map(|()| charge)).ok();
+        let first: Vec<_> = (0..10_000).map_while(|_| waits(1)).collect();
+        assert_eq!(first.len(), 4 * MIB / REQUEST_BYTES, "half of an eighth");
+        let second: Vec<_> = (0..10_000).map_while(|_| waits(2)).collect();
+        assert_eq!(second.len(), 8 * MIB / 3 / REQUEST_BYTES, "a third");
+        assert!(budget.refuse(source(1)).is_err() && budget.refuse(source(3)).is_ok());
+        let known = of_tenant(&budget, 1);
+        assert!(known.reserve(MIB).is_ok(), "tenants feel nothing of it");
+        assert_eq!(budget.0.used().entrance, 0);
+        first.first().unwrap().assign(tenant(1)).unwrap();
+        assert!(waits(1).is_none() && budget.0.used().strangers.in_all < 8 * MIB);
+    }
+
+    #[test]
+    fn the_entrance_is_an_eighth() {
+        let budget = MemoryBudget::new(64 * MIB);
+        let entering: Vec<_> = (0..10_000).map_while(|_| budget.enter(source(1)).ok()).collect();
+        assert_eq!(entering.len(), 8 * MIB / REQUEST_BYTES);
+        assert_eq!(budget.enter(source(2)).unwrap_err(), OverBudget::Process);
+        entering.first().unwrap().assign(tenant(1)).unwrap();
+        assert!(budget.enter(source(2)).is_ok());
     }
 
     #[test]
     fn no_tenant_takes_what_another_needs_to_begin() {
         let budget = MemoryBudget::new(64 * MIB);
-        // 64 MiB less a quarter, an eighth and a thirty-second: 38 MiB for tenants.
+        // 64 MiB less a quarter and two eighths: 32 MiB for tenants.
         let first = of_tenant(&budget, 1);
-        assert_eq!(grows_by(&first), 18, "half");
+        assert_eq!(grows_by(&first), 15, "half");
         let second = of_tenant(&budget, 2);
-        assert_eq!(grows_by(&second), 12, "a third");
+        assert_eq!(grows_by(&second), 10, "a third");
         let third = of_tenant(&budget, 3);
         assert!(third.reserve(MIB).is_ok());
         assert_eq!(first.reserve(MIB), Err(OverBudget::Tenant));
         drop((second, third));
         drop(first);
-        assert_eq!(grows_by(&of_tenant(&budget, 2)), 18, "all of it was given back");
-        assert_eq!(budget.0.used().by_tenants, 0);
+        assert_eq!(grows_by(&of_tenant(&budget, 2)), 15, "all of it was given back");
+        assert_eq!(budget.0.used().tenants.in_all, 0);
     }
 
     #[test]
@@ -398,22 +464,22 @@ mod tests {
         let charge = of_tenant(&budget, 1);
         charge.reserve(10 * MIB).unwrap();
         charge.release(4 * MIB);
-        assert_eq!(budget.0.used().by_tenants, 6 * MIB + REQUEST_BYTES);
+        assert_eq!(budget.0.used().tenants.in_all, 6 * MIB + REQUEST_BYTES);
         charge.release(100 * MIB);
-        assert_eq!(budget.0.used().by_tenants, 0, "never more than is held");
+        assert_eq!(budget.0.used().tenants.in_all, 0, "never more than is held");
         let clone = charge.clone();
         clone.reserve(MIB).unwrap();
         drop(charge);
-        assert_eq!(budget.0.used().by_tenants, MIB);
+        assert_eq!(budget.0.used().tenants.in_all, MIB);
         drop(clone);
-        assert!(budget.0.used().of_tenant.is_empty());
+        assert!(budget.0.used().tenants.of.is_empty());
     }
 
     #[tokio::test]
     async fn a_request_waits_for_memory_until_another_gives_some_back_and_not_for_ever() {
         let budget = MemoryBudget::new(64 * MIB);
         let holder = of_tenant(&budget, 1);
-        holder.reserve(18 * MIB).unwrap();
+        holder.reserve(15 * MIB).unwrap();
         let waiter = of_tenant(&budget, 1);
         assert_eq!(waiter.reserve_by(2 * MIB, Instant::now()).await, Err(OverBudget::Tenant));
         let waits = tokio::spawn({
@@ -424,13 +490,5 @@ mod tests {
         holder.release(4 * MIB);
         assert_eq!(waits.await.unwrap(), Ok(()));
         assert_eq!(budget.0.used().waiting, 0);
-    }
-
-    #[test]
-    fn refusals_have_a_bound_of_their_own() {
-        let budget = MemoryBudget::new(64 * MIB);
-        let refusals: Vec<_> = (0..10_000).map_while(|_| budget.refuse().ok()).collect();
-        assert_eq!(refusals.len(), 2 * MIB / REFUSAL_BYTES);
-        assert!(budget.enter().is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Where a request comes from: the peer of the connection, or whom a trusted proxy names.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::http::{HeaderMap, HeaderName, header};
@@ -12,6 +12,16 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The address that a request comes from, IPv4 never written as IPv6. The server puts it beside every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Source(pub IpAddr);
+
+impl Source {
+    /// The network that counts as one source: whoever has one address of IPv6 has all of its /64.
+    pub fn network(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            address => address,
+        }
+    }
+}
 
 /// The networks of the proxies that are believed; none unless they are named.
 #[derive(Clone, Debug, Default)]

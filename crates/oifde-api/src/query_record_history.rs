@@ -5,7 +5,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::zone::Reading;
-use calldata_core::{CallerKey, JsonKind, Tenant, Timestamp, Zone};
+use calldata_core::{CallerKey, JsonKind, Session, Tenant, Timestamp, Zone};
 use calldata_http::{Source, holding};
 use serde::Serialize;
 use time::PrimitiveDateTime;
@@ -26,6 +26,8 @@ const PAGE_SIZES: [u64; 5] = [5, 10, 20, 50, 100];
 const DEFAULT_PAGE_SIZE: u64 = 100;
 /// How many bytes of sessions are read before a page is written piece by piece. Pages of usual records are smaller.
 const FIRST_BYTES: usize = 128 << 10;
+/// The charge of a page of larger ones, of which one session may be as large as a body.
+const LARGE_BYTES: usize = 4 << 20;
 /// How many times they are in memory: as rows, as records, and as the text of the answer.
 const COPIES: usize = 3;
 
@@ -60,7 +62,14 @@ pub(crate) async fn history(oifde: &Oifde, source: Source, request: Request) -> 
         let Asked { parameters, access, seat } = Asked::read(oifde, source, request).await?;
         let query = query(&parameters, &access.tenant)?;
         seat.reserve(COPIES * FIRST_BYTES).await?;
-        let page = oifde.shared.sessions.history(&access, &query).await?;
+        let mut page = oifde.shared.sessions.history(&access, &query).await?;
+        let is_large = page.sessions.iter().map(Session::bytes).sum::<usize>() > FIRST_BYTES;
+        if is_large {
+            // Nothing of it is kept while the request waits for the memory that it takes.
+            drop(page);
+            seat.reserve(LARGE_BYTES).await?;
+            page = oifde.shared.sessions.history(&access, &query).await?;
+        }
         if page.total == 0 {
             note_miss();
         }

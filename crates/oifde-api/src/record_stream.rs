@@ -16,9 +16,6 @@ use crate::codes::{CONTENT_TYPE, Failure};
 use crate::query_record_history::HistoryResponse;
 use crate::record::Record;
 
-/// What a piece takes beside its text: the rows, and the records that are made of them.
-const COPIES: usize = 3;
-
 /// Answers with a page that was cut, and reads the rest of it while the client takes it. A client of which the store cannot read the rest sees
 /// the answer end before its end.
 ///
@@ -31,7 +28,6 @@ pub(crate) async fn stream_page(
     query: HistoryQuery,
     page: HistoryPage,
 ) -> Result<Response, Failure> {
-    seat.reserve(COPIES * PAGE_BYTES).await?;
     let HistoryPage { total, sessions, is_cut: _ } = page;
     let left = query.limit.saturating_sub(sessions.len().try_into().unwrap_or(u64::MAX));
     let last = sessions.last().map(Place::of);

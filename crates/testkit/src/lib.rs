@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod injection;
 pub mod integrity;
 pub mod load;
+pub mod memory_cgroup;
 pub mod postgres_server;
 pub mod power_rig;
 pub mod program;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::engine::TestDatabase;
+use crate::memory_cgroup::MemoryCgroup;
 
 mod killed;
 
@@ -150,6 +151,16 @@ impl Place {
     pub fn serve_limited(&self, open_files: u32, arguments: &[&str]) -> Served {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")]).arg(program());
+        self.start_by(shell, "serve", arguments)
+    }
+
+    /// Starts `serve` on a free port, in this control group.
+    ///
+    /// # Panics
+    /// When it does not serve.
+    pub fn serve_within(&self, cgroup: &MemoryCgroup, arguments: &[&str]) -> Served {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("echo $$ > {} && exec \"$0\" \"$@\"", cgroup.door().display())]).arg(program());
         self.start_by(shell, "serve", arguments)
     }
 
@@ -300,6 +311,33 @@ impl Served {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("sh").args(["-c", "kill -\"$0\" \"$1\"", name, &self.child.id().to_string()]).status();
         assert!(sent.expect("a shell starts").success(), "the process is gone already");
+    }
+
+    /// Begins anew to measure [`Served::peak_memory_bytes`].
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn forget_peak_memory(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("the process runs");
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// When the system does not say.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the process is a child of ours").is_none()
+    }
+
+    /// The most memory that it has had since it began, or since this was last forgotten, in bytes.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn peak_memory_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the system says so");
+        let kib: usize = line.trim().trim_end_matches("kB").trim().parse().expect("it is a number");
+        kib << 10
     }
 
     /// What it has written on standard error so far.

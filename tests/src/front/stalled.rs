@@ -144,8 +144,8 @@ async fn a_history_counts_to_its_tenant_until_it_is_out_over_http1_as_well() {
     let mut taker = sent(gateway.address, format!("{head}Connection: close\r\n\r\n{body}")).await;
     let head = super::head(&mut taker).await;
     assert_eq!(account.get("callid=2&caller=b").await.status, 429, "{head}");
-    let told: usize = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("the length is told").parse().unwrap();
-    assert_eq!(rest(&mut taker, SOON).await.len(), told);
+    // It is written as it is read, so its length is not known before its end.
+    assert!(rest(&mut taker, SOON).await.ends_with("]}\r\n0\r\n\r\n"));
     eventually("it counts no more when it is out", SOON, async || account.get("callid=2&caller=b").await.status == 200).await;
     gateway.stop().await;
 }

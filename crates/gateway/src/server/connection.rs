@@ -13,7 +13,7 @@ use axum::http::{self, HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use bytes::BytesMut;
 use calldata_http::requests::{MAX_HEAD_BYTES, MAX_HEADERS, Unacceptable};
-use calldata_http::{Charge, MemoryBudget, RequestMemory, Streamed, TrustedProxies};
+use calldata_http::{Charge, MemoryBudget, RequestMemory, Source, Streamed, TrustedProxies};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -122,8 +122,8 @@ where
         // Streams are tasks of their own.
         let service = service_fn(move |request| {
             let (service, proxies, known) = (service.clone(), proxies.clone(), Arc::clone(&known));
-            let charged = charge(&memory);
-            async move { answer(service, &proxies, request, charged?, peer.ip(), &known).await }
+            let memory = memory.clone();
+            async move { answer(service, &proxies, &memory, request, peer.ip(), &known).await }
         });
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
@@ -146,7 +146,7 @@ where
         peer: IpAddr,
         activity: &Arc<Activity>,
     ) -> Result<http::Response<Answered>, Overloaded> {
-        answer(self.service.clone(), &self.proxies, request, charge(&self.memory)?, peer, activity).await
+        answer(self.service.clone(), &self.proxies, &self.memory, request, peer, activity).await
     }
 }
 
@@ -171,10 +171,10 @@ async fn speaks_http2(stream: &mut TcpStream, read: &mut BytesMut) -> io::Result
 struct Overloaded;
 
 /// Charges a request for its memory, or for that of a refusal.
-fn charge(memory: &MemoryBudget) -> Result<(RequestMemory, Charge), Overloaded> {
-    match memory.enter() {
+fn charge(memory: &MemoryBudget, source: Source) -> Result<(RequestMemory, Charge), Overloaded> {
+    match memory.enter(source) {
         Ok(charge) => Ok((RequestMemory::Charged(charge.clone()), charge)),
-        Err(over) => memory.refuse().map(|charge| (RequestMemory::Refused(over), charge)).map_err(|_| Overloaded),
+        Err(over) => memory.refuse(source).map(|charge| (RequestMemory::Refused(over), charge)).map_err(|_| Overloaded),
     }
 }
 
@@ -182,17 +182,18 @@ fn charge(memory: &MemoryBudget) -> Result<(RequestMemory, Charge), Overloaded> 
 async fn answer<S>(
     mut service: S,
     proxies: &TrustedProxies,
+    memory: &MemoryBudget,
     request: http::Request<Incoming>,
-    (memory, charge): (RequestMemory, Charge),
     peer: IpAddr,
     activity: &Arc<Activity>,
 ) -> Result<http::Response<Answered>, Overloaded>
 where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send>,
 {
-    let (exchange, refused) = activity.begin(charge);
-    let mut request = request.map(Body::new);
     let source = proxies.source(peer, request.headers());
+    let (memory, charge) = charge(memory, source)?;
+    let (exchange, refused) = activity.begin(charge.clone());
+    let mut request = request.map(Body::new);
     request.extensions_mut().insert(source);
     request.extensions_mut().insert(memory);
     let too_many = (request.headers().len() > MAX_HEADERS).then_some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
@@ -202,6 +203,7 @@ where
     let version = request.version();
     let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
     let Ok(mut response) = service.call(request).await;
+    charge.wait_for_client().map_err(|_| Overloaded)?;
     // The rest of the request is not waited for; the library ends the connection, and does not say so.
     if version < Version::HTTP_2 && exchange.is_arriving() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

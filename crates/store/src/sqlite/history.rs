@@ -17,7 +17,7 @@ use crate::search_key::search_key;
 
 /// How often it is tried to see the file in a state that is known, while others commit.
 const TRIES: usize = 3;
-const PAGE: &str = concat!("SELECT ", columns!(), " FROM session WHERE rowid IN (SELECT rowid ");
+const ROW: &str = concat!("SELECT ", columns!(), " FROM session WHERE rowid = ?");
 const ALL_OF_CALLER: &str = "SELECT started_at, id, received_first FROM session INDEXED BY session_by_caller
     WHERE tenant_id = ?1 AND caller_key = ?2 AND received_first > ?3 ORDER BY started_at, id";
 
@@ -138,19 +138,21 @@ impl Wanted {
             self.values.extend([(*start).into(), id.clone().into()]);
         }
         // The index alone is passed over. Sums, for the engine plans anew for every value of a bare parameter there.
-        let page = format!(
-            "{PAGE}{} ORDER BY started_at {order}, id {order} LIMIT ? + 0 OFFSET ? + 0) ORDER BY started_at DESC, id DESC",
-            self.from_where
-        );
+        let page = format!("SELECT rowid {} ORDER BY started_at {order}, id {order} LIMIT ? + 0 OFFSET ? + 0", self.from_where);
         self.values.extend([limit, skip].map(|number| Value::from(i64::try_from(number).unwrap_or(i64::MAX))));
         let mut page = connection.prepare_cached(&page)?;
-        let mut found = page.query(params_from_iter(&self.values))?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        while let Some(row) = found.next()? {
+        let mut places = page.query_map(params_from_iter(&self.values), |found| found.get(0))?.collect::<rusqlite::Result<Vec<i64>>>()?;
+        if order == "ASC" {
+            places.reverse();
+        }
+        // One by one: a statement that sorts would hold all of them at once.
+        let mut row = connection.prepare_cached(ROW)?;
+        let (mut rows, mut bytes) = (Vec::with_capacity(places.len()), 0);
+        for place in places {
             if self.max_bytes.is_some_and(|most| bytes >= most) {
                 return Ok((rows, true));
             }
-            let row = model(row)?;
+            let row = row.query_row([place], model)?;
             bytes += row.text_bytes();
             rows.push(row);
         }

@@ -1,6 +1,7 @@
 //! The arrows: who may use whom (ARCHITECTURE.md).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -84,6 +85,34 @@ fn libraries_stay_in_their_rooms() {
         let users: BTreeSet<_> = dependencies.iter().filter(|(_, used)| used.contains(library)).map(|(name, _)| name.as_str()).collect();
         assert_eq!(users, rooms.iter().copied().collect(), "{library}");
     }
+}
+
+/// Where an [`Access`](calldata_core::Access) may be kept: in requests that end within the deadline. What goes on longer holds a `Grant`,
+/// which is checked at each use.
+const KEPT_ACCESS: [&str; 2] = ["crates/oifde-api/src/asked.rs", "crates/parloa-api/src/client.rs"];
+
+#[test]
+fn nothing_that_outlives_its_request_keeps_an_access() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut folders = vec![workspace.join("crates")];
+    let mut keepers = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder can be read") {
+            let path = entry.expect("a folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source can be read");
+                // A field stands on a line of its own, a parameter stands in parentheses.
+                let keeps = |line: &str| line.starts_with("    ") && line.ends_with(": Access,") && !line.contains('(');
+                if text.lines().map(|line| line.replace("pub(crate)", "pub")).any(|line| keeps(&line)) {
+                    let within = path.strip_prefix(&workspace).expect("it is within the workspace");
+                    keepers.insert(within.display().to_string());
+                }
+            }
+        }
+    }
+    assert_eq!(keepers, KEPT_ACCESS.map(str::to_owned).into());
 }
 
 #[test]

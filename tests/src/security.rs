@@ -5,4 +5,7 @@ mod fuzz;
 mod headers;
 mod isolation;
 mod masking;
+mod repeated;
+mod revocation;
+mod slow_bodies;
 mod strangers;

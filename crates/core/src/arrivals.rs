@@ -93,6 +93,11 @@ impl Arrivals {
         }
     }
 
+    /// How many wait at present.
+    pub fn waiting(&self) -> usize {
+        self.lock().in_all
+    }
+
     /// Wakes those who wait for something that was received elsewhere since it was last looked for.
     pub fn announce_newer(&self, receipts: Vec<(Awaited, Timestamp)>) {
         let mut waiting = self.lock();

@@ -117,7 +117,7 @@ impl Directory {
 
     fn find(&self, name: TenantName<'_>, matches: &(impl Fn(&AccessKey) -> bool + Send)) -> Result<Option<Access>, AuthError> {
         let known = self.known();
-        if self.confirmed().is_none_or(|confirmed| confirmed.elapsed() > MAX_STALENESS) {
+        if self.is_stale() {
             return Err(AuthError::Unavailable);
         }
         let now = self.clock.now();
@@ -147,7 +147,7 @@ impl Directory {
     /// The access that a key gives now, if it meets `scope`. Asks nobody: what the last look found decides.
     pub(crate) fn check(&self, tenant: TenantId, key: &KeyId, scope: RequiredScope) -> Result<Access, GrantError> {
         let known = self.known();
-        if self.confirmed().is_none_or(|confirmed| confirmed.elapsed() > MAX_STALENESS) {
+        if self.is_stale() {
             return Err(GrantError::Unavailable);
         }
         let tenant = known.tenants.get(&tenant).ok_or(GrantError::Revoked)?;
@@ -199,8 +199,11 @@ impl Directory {
         Ok(moved)
     }
 
-    /// A tenant, as last looked up, if it may use the gateway.
+    /// A tenant, as last looked up, if it may use the gateway. None where that look is too long ago.
     pub fn tenant(&self, id: TenantId) -> Option<Arc<Tenant>> {
+        if self.is_stale() {
+            return None;
+        }
         self.known().tenants.get(&id).filter(|tenant| !tenant.suspended).cloned()
     }
 
@@ -242,6 +245,11 @@ impl Directory {
 
     fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether what is known may be wrong by now.
+    fn is_stale(&self) -> bool {
+        self.confirmed().is_none_or(|confirmed| confirmed.elapsed() > MAX_STALENESS)
     }
 
     /// When the last successful look began.

@@ -148,6 +148,11 @@ impl Sessions {
         self.stored.subscribe()
     }
 
+    /// How many requests wait for a session at present.
+    pub fn waiting(&self) -> usize {
+        self.arrivals.waiting()
+    }
+
     fn note(&self, access: &Access, action: Action, caller: &CallerKey) {
         if let Some(audit) = &self.audit {
             audit.note(access, action, caller);

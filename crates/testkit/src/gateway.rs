@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use calldata_core::{DirectoryStore, ManualClock, Scopes, Sessions, Tenant};
+use calldata_core::{Directory, DirectoryStore, ManualClock, Scopes, Sessions, Tenant};
 use calldata_gateway::app::{AllowedNetworks, App};
 use calldata_gateway::server;
 pub use calldata_gateway::server::{Options, Patience};
@@ -34,6 +34,7 @@ pub struct Gateway {
     pub client: Client,
     database: Database,
     sessions: Arc<Sessions>,
+    directory: Arc<Directory>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
 }
@@ -69,13 +70,13 @@ impl Gateway {
         let app = App::new(database.clone(), clock.clone(), limits, secrets, here).await.expect("the directory can be read");
         let listener = server::listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");
-        let sessions = Arc::clone(app.sessions());
+        let (sessions, directory) = (Arc::clone(app.sessions()), Arc::clone(app.directory()));
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(async move {
             let stopped = async { stopped.await.unwrap_or(()) };
             server::serve(&app, listener, options, stopped).await.expect("serving does not fail");
         });
-        Self { address, clock, client: Client::new(address), database, sessions, stop: Some(stop), served }
+        Self { address, clock, client: Client::new(address), database, sessions, directory, stop: Some(stop), served }
     }
 
     /// A tenant with a key that reads and writes.
@@ -124,6 +125,14 @@ impl Gateway {
     /// What stores and finds sessions, for what no dialect can do.
     pub fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
+    }
+
+    /// Looks for changed tenants and keys at once, as the gateway does every second.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    pub async fn look(&self) {
+        self.directory.look().await.expect("the directory can be read");
     }
 
     /// Its database.

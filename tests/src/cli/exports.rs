@@ -3,7 +3,7 @@
 use calldata_testkit::program::Place;
 
 const SESSIONS: &str = concat!(
-    r#"{"id":"a","callId":"c1","caller":"+49 30 123456","startedAt":"2024-02-27T12:00:00.500Z","receivedAt":["2026-11-01T00:00:00.000Z","2026-11-02T00:00:00.000Z"],"content":"=1+1","fields":{"z":1.10,"a":"\u0000"},"turns":[{"no":"1","userText":"-hi","by":"agent"}],"source":"native"}"#,
+    r#"{"id":"a","callId":"c1","caller":"+49 30 123456","startedAt":"2024-02-27T12:00:00.500Z","receivedAt":["2026-11-01T00:00:00.000Z","2026-11-02T00:00:00.000Z"],"intent":"a;=1\n+2\t'-3","content":"=1+1","fields":{"z":1.10,"a":"\u0000"},"turns":[{"no":"1","userText":"-hi","by":"agent"}],"source":"native"}"#,
     "\n",
     r#"{"id":"b","callId":"c2","caller":"user-1","content":null,"fields":{"turns":"as posted"},"flag":"","source":"parloa"}"#,
     "\n",
@@ -67,7 +67,9 @@ fn a_part_is_exported_into_a_new_file_and_never_over_another() {
     place.run(&["import", "--client-id", "c", "--format", "sessions", "sessions.ndjson"]).fine();
     let part = ["--from", "2024-02-27T00:00:00Z", "--to", "2024-02-28T00:00:00Z"];
     assert_eq!(exported(&place, "c", "sessions", &part).lines().count(), 1);
-    assert!(exported(&place, "c", "csv", &["--time-zone", "Europe/Berlin"]).contains("2024-02-27T13:00:00.500+01:00"));
+    let table = exported(&place, "c", "csv", &["--time-zone", "Europe/Berlin"]);
+    assert!(table.contains("2024-02-27T13:00:00.500+01:00"));
+    assert!(table.contains("\"a;'=1\n'+2\t''-3\""), "no spreadsheet runs a part of a cell: {table}");
     assert_eq!(exported(&place, "c", "sessions", &["--out", "file"]), "");
     assert_eq!(std::fs::read_to_string(place.path("file")).unwrap(), exported(&place, "c", "sessions", &[]));
     let over = place.run(&["export", "--client-id", "c", "--format", "csv", "--out", "file"]).failure();

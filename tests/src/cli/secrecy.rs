@@ -22,6 +22,14 @@ fn the_database_and_the_token_secret_are_readable_by_their_owner_alone() {
     assert!(secret.trim().len() >= 32 && !holds, "the secret is not in the database");
 }
 
+#[test]
+fn what_is_exported_into_a_file_is_readable_by_its_owner_alone() {
+    let place = Place::new();
+    create_tenant(&place, "c");
+    place.run(&["export", "--client-id", "c", "--format", "csv", "--out", "sessions.csv"]).fine();
+    assert_eq!(std::fs::metadata(place.path("sessions.csv")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
 #[tokio::test]
 async fn oif_a2_a_token_outlives_a_restart_without_any_setting() {
     let place = Place::new();

@@ -6,7 +6,7 @@ use super::*;
 use crate::access::Scopes;
 use crate::clock::ManualClock;
 use crate::tenant::tests::tenant;
-use crate::{Country, Timestamp};
+use crate::{Country, Grant, Masking, Timestamp};
 
 /// Tenants and keys in memory, with a count of how often they were asked for.
 #[derive(Default)]
@@ -181,17 +181,64 @@ async fn many_unknown_clients_at_once_share_a_look() {
 #[tokio::test]
 async fn nobody_is_let_in_when_the_last_look_is_too_long_ago() {
     let (directory, fake, _) = open().await;
+    let a = fake.contents.lock().unwrap().tenants[0].id;
     let ago = |span| Instant::now().checked_sub(span).unwrap();
     fake.broken.store(true, Ordering::Relaxed);
     assert!(directory.look().await.is_err());
     assert!(matches!(directory.authenticate(TenantName::Client("a"), "wrong").await, Err(AuthError::Unavailable)));
     directory.confirm(ago(MAX_STALENESS / 2));
+    assert!(directory.tenant(a).is_some());
     assert!(recognised(&directory, TenantName::Client("a"), "one").await.is_some(), "what is known serves on for a while");
     directory.confirm(ago(MAX_STALENESS + Duration::from_millis(1)));
     assert!(matches!(directory.authenticate(TenantName::Client("a"), "one").await, Err(AuthError::Unavailable)));
+    assert!(directory.tenant(a).is_none(), "nor is anything sent to its webhooks");
     fake.broken.store(false, Ordering::Relaxed);
     directory.look().await.unwrap();
     assert!(recognised(&directory, TenantName::Client("a"), "one").await.is_some());
+}
+
+#[tokio::test]
+async fn a_grant_gives_the_access_of_now_and_none_once_the_right_has_ended() {
+    type Make = fn(&mut DirectoryContents);
+    let mask = |contents: &mut DirectoryContents| {
+        contents.tenants[0].masking = Some(Masking::new(0, vec!["content".to_owned()]).unwrap());
+        contents.tenants[0].default_country = Country::parse("CH").unwrap();
+    };
+    let revoke = |contents: &mut DirectoryContents| contents.keys[0].revoked_at = Some(Timestamp::clamped(NOW));
+    let expire = |contents: &mut DirectoryContents| contents.keys[0].expires_at = Some(Timestamp::clamped(NOW));
+    let reduce = |contents: &mut DirectoryContents| contents.keys[0].scopes.write = false;
+    let cases: [(Make, Option<GrantError>); 7] = [
+        (mask, None),
+        (revoke, Some(GrantError::Revoked)),
+        (expire, Some(GrantError::Revoked)),
+        (reduce, Some(GrantError::ScopeRemoved(RequiredScope::Write))),
+        (|contents| drop(contents.keys.remove(0)), Some(GrantError::Revoked)),
+        (|contents| contents.tenants[0].suspended = true, Some(GrantError::Revoked)),
+        (|contents| drop(contents.tenants.remove(0)), Some(GrantError::Revoked)),
+    ];
+    for (number, (change, expected)) in cases.into_iter().enumerate() {
+        let (directory, fake, _) = open().await;
+        let access = directory.authenticate(TenantName::Client("a"), "one").await.unwrap();
+        let grant = Grant::new(Arc::clone(&directory), access, RequiredScope::Write);
+        assert!(grant.revalidate().is_ok());
+        fake.change(change);
+        directory.look().await.unwrap();
+        let now = grant.revalidate();
+        assert_eq!(now.as_ref().err().copied(), expected, "{number}");
+        assert!(now.is_err() || now.is_ok_and(|now| now.tenant.masking.is_some() && now.tenant.default_country != Country::GERMANY));
+    }
+}
+
+#[tokio::test]
+async fn a_grant_cannot_be_checked_by_a_look_that_is_too_long_ago() {
+    let (directory, _, _) = open().await;
+    let access = directory.authenticate(TenantName::Client("a"), "one").await.unwrap();
+    let grant = Grant::new(Arc::clone(&directory), access, RequiredScope::Read);
+    directory.confirm(Instant::now().checked_sub(MAX_STALENESS + Duration::from_millis(1)).unwrap());
+    let error = grant.revalidate().unwrap_err();
+    assert!(error == GrantError::Unavailable && !error.is_final());
+    directory.look().await.unwrap();
+    assert!(grant.revalidate().is_ok());
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 mod fake;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use calldata_core::port::Change;
@@ -332,6 +333,30 @@ async fn a_suspended_tenant_s_endpoints_are_told_of_nothing() {
     rig.fake.suspended.store(false, Ordering::Relaxed);
     rig.round().await;
     assert_eq!(told(&receiver.so_far()), [pair("wh_1_1", "s1")]);
+}
+
+/// A turn lasts for seconds: what is next is not sent any more, and stays due.
+#[tokio::test]
+async fn a_tenant_that_is_suspended_during_a_turn_is_told_of_nothing_more() {
+    let telling: Arc<OnceLock<Arc<Fake>>> = Arc::default();
+    let fake = Arc::clone(&telling);
+    let mut receiver = Receiver::answering(move |_| {
+        if let Some(fake) = fake.get() {
+            fake.suspended.store(true, Ordering::Relaxed);
+        }
+        status(200, "")
+    })
+    .await;
+    let rig = Rig::telling(&receiver.url()).await;
+    assert!(telling.set(Arc::clone(&rig.fake)).is_ok());
+    rig.happens(EventKind::Created, "s1");
+    rig.happens(EventKind::Updated, "s1");
+    rig.round().await;
+    assert_eq!(told(&receiver.so_far()), [pair("wh_1_1", "s1")]);
+    assert_eq!(rig.fake.numbers(), (vec![2], vec![]));
+    rig.fake.suspended.store(false, Ordering::Relaxed);
+    rig.round().await;
+    assert_eq!(told(&receiver.so_far()), [pair("wh_1_2", "s1")]);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ const SQLITE: &str = "INSERT INTO time_mark SELECT MIN(now, CASE WHEN at > 0 THE
     FROM last_receipt, (SELECT CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER) AS now);";
 /// By the tenants, for every index of sessions begins with one.
 const POSTGRES: &str = "INSERT INTO time_mark SELECT LEAST(now, (SELECT MAX((SELECT MAX(received_first) FROM session
-    WHERE session.tenant_id = tenant.id)) FROM tenant)) FROM (SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now) AS present;";
+    WHERE session.tenant_id = tenant.id)) FROM tenant))
+    FROM (SELECT (EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::BIGINT AS now) AS present;";
 
 #[async_trait::async_trait]
 impl MigrationTrait for Change {

@@ -296,8 +296,8 @@ impl<S: Sources> Clock for SystemClock<S> {
         } else if wall - mark > LONG_AGO_US {
             tracing::warn!(
                 ahead_s = (wall - mark) / 1_000_000,
-                "the machine's clock is far ahead of the time that was proven before: after a long stop that is right; nothing is hidden by it \
-                 for an hour, and nothing deleted for days"
+                "the machine's clock is far ahead of the time that was proven before, as after a long stop; nothing is hidden by it for an \
+                 hour, and nothing deleted for days"
             );
             self.hiding_lag_us.store(wall - mark, Ordering::Release);
         }

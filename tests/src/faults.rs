@@ -20,6 +20,7 @@ mod power_cut;
 mod pushed;
 mod torn_log;
 mod two_processes;
+mod wrong_clock;
 
 /// How many bots post at the same time.
 const BOTS: u32 = 16;

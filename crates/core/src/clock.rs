@@ -1,86 +1,74 @@
-//! Where "now" comes from.
+//! Where "now" comes from, and how far it can be believed.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
-
-use time::OffsetDateTime;
+mod manual;
+mod sources;
+mod system;
+#[cfg(test)]
+mod tests;
 
 use crate::Timestamp;
 
+pub use manual::ManualClock;
+pub use sources::{Machine, Sources};
+pub use system::{ADOPTION, HIDING_PROOF, SystemClock, TOLERANCE};
+
 /// Tells the time. Everything that asks for "now" asks here, so that tests can move it.
+///
+/// A machine's clock can be wrong, and nobody is told. So there are bounds besides [`Clock::now`]: what would be lost by a clock that is
+/// ahead is decided by a bound that is not later, and what would be lost by a clock that is behind by one that is not earlier. A clock
+/// that is never wrong shows the same moment for all of them.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment; never earlier than what this clock has told before.
+    /// The present moment. It goes back only where the machine's clock has been set back by more than [`TOLERANCE`] and kept to it.
     fn now(&self) -> Timestamp;
-}
 
-/// The machine's clock, held still while the machine steps back.
-#[derive(Debug)]
-pub struct SystemClock {
-    latest_ms: AtomicI64,
-}
+    /// The earliest moment that it can be: what has expired by then is hidden. Never later than [`Clock::now`].
+    fn earliest(&self) -> Timestamp {
+        self.now()
+    }
 
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self { latest_ms: AtomicI64::new(i64::MIN) }
+    /// The latest moment that it can be: sessions are received then, for one whose receipt is too early would expire too early. Never
+    /// earlier than [`Clock::now`].
+    fn latest(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// The moment up to which time has proven itself: what has expired by then may be deleted. Never later than [`Clock::earliest`], nor
+    /// than what the machine's clock shows while this is asked.
+    fn proven(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// What there is to say of the clock.
+    fn standing(&self) -> Standing {
+        Standing::default()
+    }
+
+    /// Learns what is known from before this process began, by what it has not seen itself; once, before anything else.
+    fn begin(&self, _witness: Witness) {}
+
+    /// Learns what others know of the time by now.
+    fn hear(&self, _witness: Witness) {}
+
+    /// What is to be kept for the next process: proven time, be it ahead of what the machine's clock shows. `None` where nothing is.
+    fn mark(&self) -> Option<Timestamp> {
+        None
     }
 }
 
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
-        let read = OffsetDateTime::now_utc().unix_timestamp_nanos().div_euclid(1_000_000);
-        let read_ms = i64::try_from(read).unwrap_or(i64::MAX);
-        Timestamp::clamped(self.latest_ms.fetch_max(read_ms, Ordering::AcqRel).max(read_ms))
-    }
+/// What is known of the time besides this machine's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// Up to when time was proven when this was last written down, by this or another process.
+    pub mark: Option<Timestamp>,
+    /// What the clock of the database server shows; `None` where there is none.
+    pub server: Option<Timestamp>,
 }
 
-/// A clock that moves when it is told to.
-#[derive(Debug)]
-pub struct ManualClock(AtomicI64);
-
-impl ManualClock {
-    /// A clock that shows `start`.
-    pub fn at(start: Timestamp) -> Self {
-        Self(AtomicI64::new(start.epoch_ms()))
-    }
-
-    /// Lets time pass.
-    pub fn advance(&self, span: Duration) {
-        let span_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(span_ms, Ordering::AcqRel);
-    }
-
-    /// Shows another moment, be it an earlier one.
-    pub fn set(&self, moment: Timestamp) {
-        self.0.store(moment.epoch_ms(), Ordering::Release);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::clamped(self.0.load(Ordering::Acquire))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_system_clock_never_goes_back() {
-        let clock = SystemClock::default();
-        let first = clock.now();
-        assert!(first.epoch_ms() > 1_600_000_000_000);
-        clock.latest_ms.store(first.epoch_ms() + 60_000, Ordering::Release);
-        assert_eq!(clock.now(), first.plus(Duration::from_secs(60)));
-    }
-
-    #[test]
-    fn a_manual_clock_moves_by_what_it_is_told() {
-        let clock = ManualClock::at(Timestamp::clamped(1_000));
-        clock.advance(Duration::from_millis(500));
-        assert_eq!(clock.now(), Timestamp::clamped(1_500));
-        clock.set(Timestamp::clamped(7));
-        assert_eq!(clock.now(), Timestamp::clamped(7));
-    }
+/// How a clock differs from the time that has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// By how many milliseconds the machine's clock is ahead of [`Clock::now`]; less than zero where it is behind.
+    pub ahead_ms: i64,
+    /// By how many milliseconds [`Clock::now`] is ahead of [`Clock::proven`].
+    pub unproven_ms: i64,
 }

@@ -120,13 +120,13 @@ impl Eraser {
     async fn begin(&self, tenant: TenantId, caller: CallerKey) -> Result<Erasure, StoreError> {
         let pseudonym = self.pseudonyms.of_caller(tenant, &caller);
         let id = Uuid::from_u128(rand::random()).to_string();
-        let erasure = Erasure { id, tenant, caller: Some(caller), pseudonym, requested_at: self.clock.now() };
+        let erasure = Erasure { id, tenant, caller: Some(caller), pseudonym, requested_at: self.clock.latest() };
         self.store.begin_erasure(&erasure).await?;
         Ok(erasure)
     }
 
     async fn erase_sessions(&self, erasure: &Erasure, received_until: Option<Timestamp>) -> Result<(), StoreError> {
-        while self.store.erase_some(erasure, received_until, self.clock.now()).await? > 0 {}
+        while self.store.erase_some(erasure, received_until, self.clock.earliest()).await? > 0 {}
         Ok(())
     }
 
@@ -179,11 +179,11 @@ impl Eraser {
 
     async fn finish_open(&self) -> Result<(), StoreError> {
         for erasure in self.store.open_erasures().await? {
-            if self.clock.now().since(erasure.requested_at) >= STRAGGLERS {
+            if self.clock.latest().since(erasure.requested_at) >= STRAGGLERS {
                 self.finish(&erasure).await?;
             }
         }
-        self.store.forget_erased(self.clock.now()).await.map(drop)
+        self.store.forget_erased(self.clock.proven()).await.map(drop)
     }
 }
 

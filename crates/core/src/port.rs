@@ -4,6 +4,7 @@ mod audit;
 mod catalog;
 mod erasures;
 mod outbox;
+mod time_marks;
 mod webhooks;
 
 use std::error::Error;
@@ -20,6 +21,7 @@ pub use audit::AuditStore;
 pub use catalog::{Amend, Amended, Catalog, Creation, Once};
 pub use erasures::Erasures;
 pub use outbox::Outbox;
+pub use time_marks::TimeMarks;
 pub use webhooks::{Change, Lease, Outcome, Settled, Standing, WebhookStore};
 
 /// Why a store could not do what it was asked to.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::access::Access;
+use crate::access::{Access, Scope};
 use crate::arrivals::{Arrivals, WaitLimits};
 use crate::audit::{Action, Audit};
 use crate::catalog::{Filter, Listed, Listing, Order, Place};
@@ -115,12 +115,17 @@ impl Sessions {
         self.write(sessions.into_iter().map(quietly).collect()).await
     }
 
+    /// What a tenant has that has not expired, by a clock that is believed to be ahead only once that is proven.
+    fn scope(&self, tenant: &Tenant) -> Scope {
+        tenant.scope(self.clock.earliest())
+    }
+
     fn prepare(&self, tenant: &Tenant, new: NewSession, same: Same) -> Write {
-        let now = self.clock.now();
+        let now = self.clock.latest();
         let NewSession { id, received, details } = new;
         let (received_first, received_last) = received.map_or((now, now), |(first, last)| (first.min(now), last.min(now)));
         let id = id.unwrap_or_else(|| self.ids.next(now));
-        Write { scope: tenant.scope(now), id, received_first, received_last, details, same, told_at: Some(now) }
+        Write { scope: self.scope(tenant), id, received_first, received_last, details, same, told_at: Some(now) }
     }
 
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Written, StoreError>> {
@@ -205,10 +210,10 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn latest(&self, access: &Access, call: &CallId, caller: &CallerKey, max_age_s: u64) -> Result<Latest, StoreError> {
-        let scope = access.tenant.scope(self.clock.now());
+        let scope = self.scope(&access.tenant);
         if let Some(session) = self.store.newest(scope, call, caller).await? {
             // Asked again: the session may have arrived after the scope was taken.
-            let now = self.clock.now();
+            let now = self.clock.latest();
             let age_s = session.age(now).as_secs();
             if age_s > max_age_s {
                 return Ok(Latest::TooOld { age_s });
@@ -226,8 +231,8 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn history(&self, access: &Access, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        let now = self.clock.now();
-        let mut page = self.store.history(access.tenant.scope(now), query).await?;
+        let now = self.clock.latest();
+        let mut page = self.store.history(self.scope(&access.tenant), query).await?;
         self.note_read(access, &page.sessions);
         hide_all(access, &mut page.sessions, now);
         Ok(page)
@@ -251,8 +256,8 @@ impl Sessions {
         let (caller, cti_call_id) = (caller.clone(), cti_call_id.clone());
         let filter = Filter { call_id, caller, cti_call_id, from: *from, until: *until, ..Filter::default() };
         let listing = Listing { filter: &filter, order: Order::NewestFirst, after: Some(after), limit, max_bytes };
-        let now = self.clock.now();
-        let mut listed = self.store.list(access.tenant.scope(now), &listing).await?;
+        let now = self.clock.latest();
+        let mut listed = self.store.list(self.scope(&access.tenant), &listing).await?;
         self.note_read(access, &listed.sessions);
         hide_all(access, &mut listed.sessions, now);
         Ok(listed)

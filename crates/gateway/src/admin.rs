@@ -36,6 +36,8 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("calldata_commit_rows", "Writes that shared a commit");
     describe_histogram!("calldata_commit_seconds", Unit::Seconds, "Time of a commit");
     describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");
+    describe_gauge!("calldata_clock_ahead_seconds", Unit::Seconds, "By how much the machine's clock is ahead of the gateway's time");
+    describe_gauge!("calldata_clock_unproven_seconds", Unit::Seconds, "By how much the gateway's time is ahead of what it deletes by");
     describe_counter!("calldata_audit_lost_total", "Reads and writes of which it could not be noted who did them");
     describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
     describe_gauge!("calldata_database_connections", "Connections to the database, by pool and state: idle, busy");

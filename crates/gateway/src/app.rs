@@ -10,8 +10,9 @@ use axum::response::Response;
 use axum::{Router, routing};
 use bytes::Bytes;
 use calldata_core::arrivals::WaitLimits;
+use calldata_core::clock::ADOPTION;
 use calldata_core::webhooks::Webhooks;
-use calldata_core::{Audit, Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError};
+use calldata_core::{Audit, Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError, Timekeeper};
 use calldata_http::{Limits, MemoryBudget, Origins, Shared, Source, health, layers, trace};
 pub use calldata_push::AllowedNetworks;
 use calldata_push::{Deliverer, Ports, Sender};
@@ -35,6 +36,9 @@ const LAST_WRITE_BACK: Duration = Duration::from_secs(2);
 /// Instances that share a server must agree on the time: what one of them stores, the other may not take for older than it is.
 pub(crate) const MAX_CLOCK_DIFFERENCE_MS: i64 = 1_000;
 
+/// A machine's clock that differs by more from the time that has passed has leapt ([`calldata_core::clock::TOLERANCE`]).
+const TOLERANCE_MS: i64 = 2_000;
+
 /// Everything that serves requests.
 pub struct App {
     database: Database,
@@ -46,6 +50,7 @@ pub struct App {
     webhooks: Arc<Webhooks>,
     deliverer: Arc<Deliverer>,
     clock: Arc<dyn Clock>,
+    timekeeper: Timekeeper,
 }
 
 impl App {
@@ -61,6 +66,7 @@ impl App {
         networks: AllowedNetworks,
     ) -> Result<Self, StoreError> {
         let store = Arc::new(database.clone());
+        let timekeeper = Timekeeper::begin(store.clone(), Arc::clone(&clock)).await;
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
         let pseudonyms = Pseudonyms::new(&secrets.all());
@@ -75,7 +81,7 @@ impl App {
         let ports = Ports { webhooks: webhook_store, outbox, lookup, clock: Arc::clone(&clock) };
         let deliverer = Deliverer::new(ports, Sender::new(networks));
         let shared = Shared::new(directory, sessions, limits);
-        Ok(Self { database, shared, secrets, purge, eraser, audit, webhooks, deliverer, clock })
+        Ok(Self { database, shared, secrets, purge, eraser, audit, webhooks, deliverer, clock, timekeeper })
     }
 
     /// What stores and finds sessions.
@@ -95,7 +101,7 @@ impl App {
 
     /// Writes down what is still to be written of who did what.
     pub async fn write_last(&self) {
-        tokio::join!(self.directory().write_uses(), self.audit.end());
+        tokio::join!(self.directory().write_uses(), self.audit.end(), self.timekeeper.write_down());
     }
 
     /// Notes for the metrics how many connections there are to the database, and how much memory requests hold.
@@ -137,7 +143,7 @@ impl App {
         };
         let deliver = Arc::clone(&self.deliverer).keep(|| sessions.stored());
         let (watch, purge, erase) = (sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
-        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), deliver);
+        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), deliver, self.timekeeper.keep());
     }
 
     /// The service that answers requests; pages of these origins may use it.
@@ -204,6 +210,16 @@ async fn obstacles(database: &Database, clock: &dyn Clock) -> Vec<String> {
         Err(_) => return vec!["the database does not answer".into()],
         Ok(0) => {}
         Ok(pending) => obstacles.push(format!("the schema is {pending} changes behind: calldata-gateway migrate up")),
+    }
+    let ahead = clock.standing().ahead_ms;
+    if ahead.abs() > TOLERANCE_MS {
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        obstacles.push(format!(
+            "this machine's clock is {} s {direction} the time that has passed since it was believed: set the time; if it keeps to that \
+             for {} s, it is adopted",
+            (ahead.abs() + 500) / 1_000,
+            ADOPTION.as_secs(),
+        ));
     }
     match database.clock_ahead_ms(|| clock.now()).await {
         Err(_) => obstacles.push("the database does not tell the time".into()),

@@ -59,6 +59,8 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
         #[command(flatten)]
+        trust: TrustClock,
+        #[command(flatten)]
         json: Json,
     },
     /// The schema of the database
@@ -141,6 +143,8 @@ pub(crate) enum TenantCommand {
         #[command(flatten)]
         properties: TenantProperties,
         #[command(flatten)]
+        trust: TrustClock,
+        #[command(flatten)]
         json: Json,
     },
     /// Let a tenant in no more, until it is resumed
@@ -181,6 +185,13 @@ pub(crate) struct Json {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrustClock {
+    /// Delete by this machine's clock although it is far ahead of the time that the gateway has proven
+    #[arg(long)]
+    pub(crate) trust_clock: bool,
 }
 
 #[derive(Debug, Args)]

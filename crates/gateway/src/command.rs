@@ -21,12 +21,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calldata_core::audit::Action;
-use calldata_core::port::DirectoryContents;
-use calldata_core::{Access, Audit, Caller, CallerKey, Clock, Country, DirectoryStore, Pseudonyms, StoreError, SystemClock, Tenant};
+use calldata_core::clock::Witness;
+use calldata_core::port::{DirectoryContents, TimeMarks as _};
+use calldata_core::{
+    Access, Audit, Caller, CallerKey, Clock, Country, DirectoryStore, Pseudonyms, StoreError, SystemClock, Tenant, Timestamp,
+};
 use calldata_store::{Database, Direction, FileState, Url};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TrustClock};
 use crate::settings::Settings;
 use crate::{Failure, log, panics, traces};
 
@@ -60,7 +63,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
             Command::Import(import) => import::run(&settings, import).await,
             Command::Erase(erase) => erase::run(&settings, erase).await,
             Command::Export(export) => export::run(&settings, export).await,
-            Command::Purge { dry_run, json } => purge::run(&settings, dry_run, &json).await,
+            Command::Purge { dry_run, trust, json } => purge::run(&settings, dry_run, &trust, &json).await,
             Command::Migrate(command) => migrate::run(&settings, command).await,
             Command::Backup { to } => backup::run(&settings, &to).await,
             Command::Copy(copy) => copy::run(&settings, copy).await,
@@ -124,6 +127,29 @@ async fn open_ours(url: &Url) -> Result<Database, Failure> {
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::default())
+}
+
+/// How far this machine's clock may be ahead of proven time for a command to delete by it: a server may have been stopped for so long.
+const AGREEMENT: Duration = Duration::from_hours(1);
+
+/// The moment to delete by: this machine's clock, if what is known of the time besides agrees with it, or the operator vouches for it.
+async fn moment_to_delete_by(database: &Database, trust: &TrustClock) -> Result<Timestamp, Failure> {
+    const UNKNOWN: &str = "it cannot be read up to when time was proven";
+    let now = clock().now();
+    if trust.trust_clock {
+        // Servers go by it too, where their clocks agree.
+        database.keep_mark(now).await.map_err(|error| store_failed(UNKNOWN, &error))?;
+        return Ok(now);
+    }
+    let Witness { mark, server } = database.witness().await.map_err(|error| store_failed(UNKNOWN, &error))?;
+    let proven = mark.unwrap_or(now).min(server.unwrap_or(now));
+    if now.since(proven) <= AGREEMENT {
+        return Ok(now);
+    }
+    Err(Failure::new(format!(
+        "this machine's clock shows {now}, and time is proven up to {proven} only: nothing was deleted, for it would not come back. \
+         Check the time; if it is right, repeat the command with --trust-clock"
+    )))
 }
 
 /// The tenant of that client id.

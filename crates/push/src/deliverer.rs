@@ -214,7 +214,7 @@ impl Deliverer {
     }
 
     pub(crate) async fn drop_dead_letters(&self) {
-        let until = self.ports.clock.now().minus(DEAD_LETTERS_KEPT);
+        let until = self.ports.clock.proven().minus(DEAD_LETTERS_KEPT);
         let dropped = async {
             for standing in self.ports.webhooks.standings().await? {
                 let key = standing.webhook.key();

@@ -6,6 +6,7 @@ mod webhooks;
 use std::path::Path;
 
 use calldata_core::StoreError;
+use calldata_core::port::TimeMarks as _;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect, Statement,
@@ -94,6 +95,9 @@ impl Database {
             }
         }
         target.note_copied().await?;
+        if let Some(mark) = self.witness().await?.mark {
+            target.keep_mark(mark).await?;
+        }
         let (source, target) = (self.all_contents().await?, target.all_contents().await?);
         if source == target && source.sessions == copied { Ok(source) } else { Err(CopyError::Differs) }
     }

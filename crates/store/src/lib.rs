@@ -36,6 +36,7 @@ mod session_reads;
 mod session_store;
 mod session_writes;
 mod sqlite;
+mod time_marks;
 mod transact;
 mod upkeep;
 mod webhook_deliveries;

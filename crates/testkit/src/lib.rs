@@ -21,5 +21,6 @@ pub mod postgres_server;
 pub mod power_rig;
 pub mod program;
 pub mod receiver;
+pub mod shifted_clock;
 pub mod small_disk;
 pub mod xml;

@@ -29,8 +29,8 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn find(&self, access: &Access, id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let now = self.clock.now();
-        let mut found = self.store.find(access.tenant.scope(now), id).await?;
+        let now = self.clock.latest();
+        let mut found = self.store.find(self.scope(&access.tenant), id).await?;
         self.note_read(access, &found);
         hide_all(access, &mut found, now);
         Ok(found)
@@ -61,9 +61,9 @@ impl Sessions {
             match &mut creation {
                 Creation::Created => {
                     this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
-                    hide(&access, &mut session, this.clock.now());
+                    hide(&access, &mut session, this.clock.latest());
                 }
-                Creation::Repeated(Some(known)) => hide(&access, known, this.clock.now()),
+                Creation::Repeated(Some(known)) => hide(&access, known, this.clock.latest()),
                 Creation::Repeated(None) | Creation::NameTaken | Creation::IdTaken => {}
             }
             Ok((creation, session))
@@ -104,8 +104,8 @@ impl Sessions {
         let this = Arc::clone(self);
         let access = access.clone();
         let change = uncancelled(async move {
-            let (tenant, now) = (&access.tenant, this.clock.now());
-            let mut amended = this.store.amend(tenant.scope(now), &id, now, once, amend).await?;
+            let (tenant, now) = (&access.tenant, this.clock.latest());
+            let mut amended = this.store.amend(this.scope(tenant), &id, now, once, amend).await?;
             if let Amended::Changed(session) = &amended {
                 this.note(&access, Action::Wrote, session.details.caller.key());
                 this.announce(tenant.id, &session.details.call_id, session.details.caller.key());
@@ -172,8 +172,8 @@ impl Sessions {
             max_bytes: Some(PAGE_BYTES),
             ..HistoryQuery::default()
         };
-        let now = self.clock.now();
-        let HistoryPage { total, mut sessions, .. } = self.store.history(access.tenant.scope(now), &query).await?;
+        let now = self.clock.latest();
+        let HistoryPage { total, mut sessions, .. } = self.store.history(self.scope(&access.tenant), &query).await?;
         let is_cut = u64::try_from(sessions.len()).unwrap_or(u64::MAX) < total;
         sessions.reverse();
         hide_all(access, &mut sessions, now);
@@ -185,7 +185,7 @@ impl Sessions {
     /// # Errors
     /// When the store could not be asked.
     pub async fn count(&self, access: &Access, filter: &Filter) -> Result<u64, StoreError> {
-        self.store.count(access.tenant.scope(self.clock.now()), filter).await
+        self.store.count(self.scope(&access.tenant), filter).await
     }
 
     /// Some of the sessions that match, the oldest start first, for whoever takes all of them: each time in a transaction of its own.
@@ -196,8 +196,8 @@ impl Sessions {
     pub async fn read_on(&self, access: &Access, filter: &Filter, after: Option<&Place>) -> Result<Page<Session>, StoreError> {
         let stored = what_may_be_asked(access, filter);
         let listing = Listing { filter: &stored, order: Order::OldestFirst, after, limit: LOOK, max_bytes: PAGE_BYTES };
-        let now = self.clock.now();
-        let Listed { sessions: mut items, is_cut } = self.store.list(access.tenant.scope(now), &listing).await?;
+        let now = self.clock.latest();
+        let Listed { sessions: mut items, is_cut } = self.store.list(self.scope(&access.tenant), &listing).await?;
         let is_last = !is_cut && u64::try_from(items.len()).unwrap_or(u64::MAX) < LOOK;
         let next = items.last().map(Place::of).filter(|_| !is_last);
         // What is hidden cannot be looked for.
@@ -262,8 +262,8 @@ impl<'s> Search<'s> {
         if !self.found.as_slice().is_empty() || self.is_last {
             return Ok(());
         }
-        let now = self.sessions.clock.now();
-        let scope = self.access.tenant.scope(now);
+        let now = self.sessions.clock.latest();
+        let scope = self.sessions.scope(&self.access.tenant);
         let after = self.at.as_ref();
         let listing = Listing { filter: &self.stored, order: Order::NewestFirst, after, limit: self.look, max_bytes: PAGE_BYTES };
         let Listed { sessions: mut found, is_cut } = self.sessions.store.list(scope, &listing).await?;

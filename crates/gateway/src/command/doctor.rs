@@ -7,10 +7,11 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use calldata_core::port::TimeMarks as _;
 use calldata_store::{Database, FileState, Url};
 use serde::Serialize;
 
-use super::{clock, config, healthcheck, open_as_it_is};
+use super::{AGREEMENT, clock, config, healthcheck, open_as_it_is};
 use crate::app::MAX_CLOCK_DIFFERENCE_MS;
 use crate::cli::Json;
 use crate::settings::Settings;
@@ -161,6 +162,7 @@ async fn of_database(settings: &Settings, url: &Url) -> Vec<Finding> {
             let mut findings = vec![Finding::fine(CHECK, format!("{url:?} can be opened and is as durable as it has to be"))];
             findings.push(of_schema(settings, &database).await);
             findings.extend(of_server_clock(&database).await);
+            findings.extend(of_proven_time(&database).await);
             findings
         }
     }
@@ -205,6 +207,18 @@ async fn of_server_clock(database: &Database) -> Option<Finding> {
             Some(Finding::fault(CHECK, Failure::because("the database server does not tell the time", &error).to_string(), "try again"))
         }
     }
+}
+
+/// A schema that is behind knows no mark.
+async fn of_proven_time(database: &Database) -> Option<Finding> {
+    let mark = database.witness().await.ok()?.mark?;
+    let now = clock().now();
+    let what = format!("time is proven up to {mark}, and this machine's clock shows {now}");
+    Some(if now.since(mark).max(mark.since(now)) <= AGREEMENT {
+        Finding::fine("clock", what)
+    } else {
+        Finding::note("clock", what, "after a long stop that is right; otherwise set the time before a server starts")
+    })
 }
 
 async fn of_ports(settings: &Settings) -> Vec<Finding> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use calldata_core::{DirectoryStore, Purge, Tenant};
+use calldata_core::{DirectoryStore, ManualClock, Purge, Tenant};
 use calldata_store::Database;
 
-use super::{clock, open, store_failed};
-use crate::cli::Json;
+use super::{clock, moment_to_delete_by, open, store_failed};
+use crate::cli::{Json, TrustClock};
 use crate::settings::Settings;
 use crate::{Failure, output};
 
@@ -15,15 +15,20 @@ use crate::{Failure, output};
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(200);
 
-pub(super) async fn run(settings: &Settings, dry_run: bool, json: &Json) -> Result<(), Failure> {
+pub(super) async fn run(settings: &Settings, dry_run: bool, trust: &TrustClock, json: &Json) -> Result<(), Failure> {
     let (database, _) = open(settings).await?;
     let contents = database.contents().await.map_err(|error| store_failed("tenants cannot be read", &error))?;
     let tenants: Vec<_> = contents.tenants.into_iter().map(Arc::new).collect();
-    let purge = Purge::new(Arc::new(database.clone()), clock());
+    let store = Arc::new(database.clone());
+    let shown = Purge::new(store.clone(), clock());
     if dry_run {
-        return show(&purge, &tenants, json).await;
+        return show(&shown, &tenants, json).await;
     }
-    let deleted = all(&purge, &tenants).await?;
+    let any = shown.backlog(&tenants).await.map_err(|error| store_failed("what has expired cannot be counted", &error))?;
+    // Where nothing has expired by any clock, it does not matter which one is right.
+    let moment = if any.is_empty() { clock().now() } else { moment_to_delete_by(&database, trust).await? };
+    let purge = Purge::new(store, Arc::new(ManualClock::at(moment)));
+    let deleted = if any.is_empty() { 0 } else { all(&purge, &tenants).await? };
     wipe(&database).await?;
     if json.json {
         return output::json(&serde_json::json!({ "deleted": deleted }));

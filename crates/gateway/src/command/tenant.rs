@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 use super::purge::wipe;
-use super::{clock, find_tenant, open, store_failed};
+use super::{clock, find_tenant, moment_to_delete_by, open, store_failed};
 use crate::cli::{ChangedNames, Json, MaskAfter, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
 use crate::{Failure, output};
@@ -25,14 +25,17 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
         }
         TenantCommand::List { json } => list(&database, &json).await,
         TenantCommand::Show { tenant, json } => show(&find_tenant(&database, &tenant.client_id).await?, &json),
-        TenantCommand::Update { tenant, names, properties, json } => {
+        TenantCommand::Update { tenant, names, properties, trust, json } => {
             let ChangedNames { name, new_client_id, tenant_id } = names;
             let mut changed = find_tenant(&database, &tenant.client_id).await?;
             let (country, retention) = (changed.default_country, changed.retention);
             changed.name = name.unwrap_or(changed.name);
             changed.client_id = new_client_id.unwrap_or(changed.client_id);
             changed.oifde_id = tenant_id.unwrap_or(changed.oifde_id);
-            set(&mut changed, properties, clock().now())?;
+            let is_kept_otherwise = properties.retention_days.is_some_and(|retention| retention != changed.retention);
+            // What has expired by then is deleted below.
+            let now = if is_kept_otherwise { moment_to_delete_by(&database, &trust).await? } else { clock().now() };
+            set(&mut changed, properties, now)?;
             save(&database, &changed).await?;
             let sessions = Sessions::new(Arc::new(database.clone()), clock(), WaitLimits::default());
             if changed.retention != retention {

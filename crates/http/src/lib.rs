@@ -11,6 +11,7 @@ pub mod health;
 pub mod layers;
 pub mod lockout;
 pub mod origins;
+mod recognition;
 mod request_id;
 pub mod requests;
 mod shared;
@@ -26,9 +27,10 @@ pub use answers::{Streamed, Waited, holding};
 pub use body::{BodyError, read_body};
 pub use lockout::Lockout;
 pub use origins::Origins;
+pub use recognition::{ConnectionTrust, Proof, RequestOrigin};
 pub use request_id::with_request_id;
 pub use shared::{Limits, Shared};
-pub use source::{Source, TrustedProxies};
+pub use source::{Source, TrustedPeer, TrustedProxies};
 
 /// The value of `Retry-After`, in seconds, of an answer that says "busy".
 pub const RETRY_AFTER_S: &str = "1";

@@ -4,10 +4,11 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use calldata_core::{Directory, Sessions};
+use calldata_core::{Clock, Directory, Sessions};
 
 use crate::admission::Admission;
 use crate::lockout::Lockout;
+use crate::recognition::LookupLimiter;
 
 /// What every API crate is given: who may come in, and what they come for.
 #[derive(Clone)]
@@ -22,13 +23,14 @@ pub struct Shared {
     pub admission: Arc<Admission>,
     /// Who has guessed too often.
     pub lockout: Arc<Lockout>,
+    pub(crate) lookups: Arc<LookupLimiter>,
 }
 
 impl Shared {
     /// Puts them together.
-    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits) -> Self {
+    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let admission = Arc::new(Admission::new(limits.requests, limits.tenant_rate));
-        Self { directory, sessions, limits, admission, lockout: Arc::default() }
+        Self { directory, sessions, limits, admission, lockout: Arc::new(Lockout::new(clock)), lookups: Arc::default() }
     }
 }
 

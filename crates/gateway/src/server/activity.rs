@@ -10,6 +10,7 @@ use axum::body::Body;
 use axum::http::StatusCode;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// How long a client is waited for.
@@ -147,7 +148,7 @@ impl Activity {
         let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.working.fetch_add(1, Ordering::AcqRel);
-        (Exchange { activity: Arc::clone(self), number, answered: None, streamed: false, working: true }, refused)
+        (Exchange { activity: Arc::clone(self), number, answered: None, streamed: false, working: true, permit: None }, refused)
     }
 }
 
@@ -161,9 +162,16 @@ pub(super) struct Exchange {
     /// It may take any time in all.
     streamed: bool,
     working: bool,
+    /// Given back when the answer is out.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Exchange {
+    /// Holds this until the answer is out.
+    pub(super) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        self.permit = permit;
+    }
+
     /// Whether an answer given now comes before the end of its request.
     pub(super) fn is_arriving(&self) -> bool {
         self.activity.arriving.load(Ordering::Acquire) == self.number

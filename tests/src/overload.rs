@@ -1,6 +1,7 @@
 //! Too much to do: who sends too much is told so at once, and the others do not feel it (PAR-P8, OIF-Q7).
 
 mod goodput;
+mod sources;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -6,6 +6,8 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::Timestamp;
 
 pub use manual::ManualClock;
@@ -20,6 +22,9 @@ pub use system::{ADOPTION, HIDING_PROOF, SystemClock, TOLERANCE};
 pub trait Clock: Send + Sync + 'static {
     /// The present moment. It goes back only where the machine's clock has been set back by more than [`TOLERANCE`] and kept to it.
     fn now(&self) -> Timestamp;
+
+    /// How long this clock has run, whatever the wall clock showed meanwhile: for spans that no step of the wall clock may stretch or cut.
+    fn monotonic(&self) -> Duration;
 
     /// The earliest moment that it can be: what has expired by then is hidden. Never later than [`Clock::now`].
     fn earliest(&self) -> Timestamp {

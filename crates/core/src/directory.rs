@@ -1,5 +1,8 @@
 //! Recognising clients without asking the store each time.
 
+mod known;
+mod refused;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,9 +12,11 @@ use tokio::time::Instant;
 use crate::access::{Access, RequiredScope};
 use crate::clock::Clock;
 use crate::grant::GrantError;
-use crate::key::{AccessKey, SecretHash};
-use crate::port::{DirectoryContents, DirectoryStore, StoreError};
+use crate::key::SecretHash;
+use crate::port::{DirectoryStore, StoreError};
 use crate::{KeyId, Tenant, TenantId, Timestamp};
+use known::Known;
+use refused::RefusedCache;
 
 /// How often changes are looked for. A revocation is felt this long after it was made.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -25,7 +30,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 const USE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The name by which a client says whose data it wants; each dialect has its own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TenantName<'a> {
     /// As the Parloa dialect names it.
     Client(&'a str),
@@ -33,6 +38,15 @@ pub enum TenantName<'a> {
     Oifde(&'a str),
     /// Not at all: the key says whose it is. One that several tenants brought along is nobody's here.
     OfKey,
+}
+
+/// With what a client proves a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Credential<'a> {
+    /// The key's secret.
+    Secret(&'a SecretHash),
+    /// Something derived from it that names the key, such as a signed token.
+    Key(&'a KeyId),
 }
 
 /// Why a client is not let in.
@@ -54,15 +68,7 @@ pub struct Directory {
     confirmed: RwLock<Option<Instant>>,
     looking: tokio::sync::Mutex<Look>,
     uses: Mutex<HashMap<KeyId, Timestamp>>,
-}
-
-#[derive(Default)]
-struct Known {
-    version: i64,
-    tenants: HashMap<TenantId, Arc<Tenant>>,
-    by_client_id: HashMap<String, TenantId>,
-    by_oifde_id: HashMap<String, TenantId>,
-    keys: HashMap<TenantId, Vec<Arc<AccessKey>>>,
+    refused: RefusedCache,
 }
 
 #[derive(Default)]
@@ -83,6 +89,7 @@ impl Directory {
             confirmed: RwLock::default(),
             looking: tokio::sync::Mutex::default(),
             uses: Mutex::default(),
+            refused: RefusedCache::default(),
         };
         directory.look().await?;
         Ok(Arc::new(directory))
@@ -95,7 +102,7 @@ impl Directory {
     /// When there is no such live key, or the store cannot be asked.
     pub async fn authenticate(&self, name: TenantName<'_>, secret: &str) -> Result<Access, AuthError> {
         let hash = SecretHash::of(secret);
-        self.recognise(name, |key| key.hash == hash).await
+        self.recognise(name, Credential::Secret(&hash)).await
     }
 
     /// Recognises a client that proved, by something derived from it, that it holds the key `id`.
@@ -103,36 +110,50 @@ impl Directory {
     /// # Errors
     /// When there is no such live key, or the store cannot be asked.
     pub async fn authenticate_by_key(&self, name: TenantName<'_>, id: &KeyId) -> Result<Access, AuthError> {
-        self.recognise(name, |key| key.id == *id).await
+        self.recognise(name, Credential::Key(id)).await
     }
 
-    async fn recognise(&self, name: TenantName<'_>, matches: impl Fn(&AccessKey) -> bool + Send) -> Result<Access, AuthError> {
-        let asked = Instant::now();
-        if let Some(access) = self.find(name, &matches)? {
+    async fn recognise(&self, name: TenantName<'_>, credential: Credential<'_>) -> Result<Access, AuthError> {
+        match self.recognise_known(name, credential)? {
+            Some(access) => Ok(access),
+            None => self.recognise_after_look(name, credential).await,
+        }
+    }
+
+    /// Recognises a client by what is in memory. `None` means that only a look at the store can tell, by
+    /// [`Directory::recognise_after_look`]; a caller that holds something scarce gives it back before.
+    ///
+    /// # Errors
+    /// When a look within the last second did not find such a key, or the store cannot be asked.
+    pub fn recognise_known(&self, name: TenantName<'_>, credential: Credential<'_>) -> Result<Option<Access>, AuthError> {
+        match self.find(name, credential)? {
+            None if self.refused.contains(name, credential) => Err(AuthError::NotRecognised),
+            found => Ok(found),
+        }
+    }
+
+    /// Recognises a client by a look at the store that begins from now on. It may wait for another look, but not for long.
+    ///
+    /// # Errors
+    /// When there is no such live key, or the store cannot be asked.
+    pub async fn recognise_after_look(&self, name: TenantName<'_>, credential: Credential<'_>) -> Result<Access, AuthError> {
+        let looked = self.look_after(Instant::now()).await.map_err(|_| AuthError::Unavailable)?;
+        if let Some(access) = self.find(name, credential)? {
             return Ok(access);
         }
-        self.look_after(asked).await.map_err(|_| AuthError::Unavailable)?;
-        self.find(name, &matches)?.ok_or(AuthError::NotRecognised)
+        self.refused.insert(name, credential, looked);
+        Err(AuthError::NotRecognised)
     }
 
-    fn find(&self, name: TenantName<'_>, matches: &(impl Fn(&AccessKey) -> bool + Send)) -> Result<Option<Access>, AuthError> {
+    fn find(&self, name: TenantName<'_>, credential: Credential<'_>) -> Result<Option<Access>, AuthError> {
         let known = self.known();
         if self.is_stale() {
             return Err(AuthError::Unavailable);
         }
         let now = self.clock.now();
-        let live_key = |tenant: &Arc<Tenant>| known.live_key(tenant, matches, now).map(Arc::clone).map(|key| (Arc::clone(tenant), key));
-        let found = match name {
-            TenantName::OfKey => {
-                let mut owners = known.tenants.values().filter_map(live_key);
-                let first = owners.next();
-                first.filter(|_| owners.next().is_none())
-            }
-            TenantName::Client(_) | TenantName::Oifde(_) => known.tenant(name).and_then(live_key),
-        };
-        let Some((tenant, key)) = found else { return Ok(None) };
+        let Some((tenant, key)) = known.recognise(name, credential, now) else { return Ok(None) };
         self.uses.lock().unwrap_or_else(PoisonError::into_inner).insert(key.id.clone(), now);
-        Ok(Some(Access { tenant, key: key.id.clone(), scopes: key.scopes }))
+        Ok(Some(Access { tenant: Arc::clone(tenant), key: key.id.clone(), scopes: key.scopes }))
     }
 
     /// Checks an access again that was given earlier in the same request, and returns it as it is now. Work that outlives its request's
@@ -151,7 +172,7 @@ impl Directory {
             return Err(GrantError::Unavailable);
         }
         let tenant = known.tenants.get(&tenant).ok_or(GrantError::Revoked)?;
-        let key = known.live_key(tenant, &|live: &AccessKey| live.id == *key, self.clock.now()).ok_or(GrantError::Revoked)?;
+        let key = known.live_key(tenant, key, self.clock.now()).ok_or(GrantError::Revoked)?;
         if !scope.is_met(key.scopes) {
             return Err(GrantError::ScopeRemoved(scope));
         }
@@ -167,16 +188,18 @@ impl Directory {
         self.look_now(&mut look).await
     }
 
-    async fn look_after(&self, asked: Instant) -> Result<(), StoreError> {
+    /// Sees to it that a look has succeeded that began after `asked`, and returns when it began.
+    async fn look_after(&self, asked: Instant) -> Result<Instant, StoreError> {
         let mut look = self.looking.lock().await;
         if let Some(began) = look.began {
             // Somebody else's look that began after this question was asked answers it too.
             if began > asked && self.confirmed().is_some_and(|confirmed| confirmed >= began) {
-                return Ok(());
+                return Ok(began);
             }
             tokio::time::sleep_until(began + MIN_INTERVAL).await;
         }
-        self.look_now(&mut look).await.map(drop)
+        let began = Instant::now();
+        self.look_now(&mut look).await.map(|_| began)
     }
 
     async fn look_now(&self, look: &mut Look) -> Result<Vec<Arc<Tenant>>, StoreError> {
@@ -259,37 +282,6 @@ impl Directory {
 
     fn confirm(&self, began: Instant) {
         *self.confirmed.write().unwrap_or_else(PoisonError::into_inner) = Some(began);
-    }
-}
-
-impl Known {
-    fn new(contents: DirectoryContents) -> Self {
-        let mut known = Self { version: contents.version, ..Self::default() };
-        for tenant in contents.tenants {
-            known.by_client_id.insert(tenant.client_id.clone(), tenant.id);
-            known.by_oifde_id.insert(tenant.oifde_id.clone(), tenant.id);
-            known.tenants.insert(tenant.id, Arc::new(tenant));
-        }
-        for key in contents.keys {
-            known.keys.entry(key.tenant).or_default().push(Arc::new(key));
-        }
-        known
-    }
-
-    fn tenant(&self, name: TenantName<'_>) -> Option<&Arc<Tenant>> {
-        let id = match name {
-            TenantName::Client(name) => self.by_client_id.get(name),
-            TenantName::Oifde(name) => self.by_oifde_id.get(name),
-            TenantName::OfKey => None,
-        };
-        id.and_then(|id| self.tenants.get(id))
-    }
-
-    /// A tenant's key that matches, if it may use the gateway. Every one is compared, so that the time taken does not tell which one was
-    /// close.
-    fn live_key(&self, tenant: &Tenant, matches: &impl Fn(&AccessKey) -> bool, now: Timestamp) -> Option<&Arc<AccessKey>> {
-        let keys = self.keys.get(&tenant.id).filter(|_| !tenant.suspended).map(Vec::as_slice).unwrap_or_default();
-        keys.iter().fold(None, |found, key| if matches(key) && key.is_live(now) { Some(key) } else { found })
     }
 }
 

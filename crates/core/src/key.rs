@@ -1,6 +1,7 @@
 //! Access keys: what a client proves itself with.
 
 use std::fmt::{self, Write as _};
+use std::hash::{Hash, Hasher};
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -79,6 +80,12 @@ impl PartialEq for SecretHash {
 }
 
 impl Eq for SecretHash {}
+
+impl Hash for SecretHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

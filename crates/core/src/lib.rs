@@ -43,7 +43,7 @@ pub use audit::Audit;
 pub use caller::{Caller, CallerKey};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use country::Country;
-pub use directory::{AuthError, Directory, TenantName};
+pub use directory::{AuthError, Credential, Directory, TenantName};
 pub use erasure::{Eraser, Erasure, Receipt};
 pub use event::{Event, EventKind, Position};
 pub use fields::Fields;

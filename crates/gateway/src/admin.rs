@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::header;
 use axum::{Router, routing};
-use calldata_http::health::{self, ReadinessCheck};
+use calldata_http::health::{self, SharedReadiness};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
@@ -63,7 +63,7 @@ pub async fn keep(counted: PrometheusHandle, look: impl Fn()) -> Infallible {
 }
 
 /// `/metrics`, `/livez` and `/readyz`.
-pub fn routes(counted: PrometheusHandle, readiness: ReadinessCheck) -> Router {
+pub fn routes(counted: PrometheusHandle, readiness: SharedReadiness) -> Router {
     let render = move || {
         let counted = counted.clone();
         async move { ([(header::CONTENT_TYPE, CONTENT_TYPE)], counted.render()) }

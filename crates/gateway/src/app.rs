@@ -49,7 +49,7 @@ pub struct App {
     audit: Arc<Audit>,
     webhooks: Arc<Webhooks>,
     deliverer: Arc<Deliverer>,
-    clock: Arc<dyn Clock>,
+    readiness: health::SharedReadiness,
     timekeeper: Timekeeper,
 }
 
@@ -80,8 +80,9 @@ impl App {
         let lookup = Arc::new(Told { directory: Arc::clone(&directory), sessions: Arc::clone(&sessions) });
         let ports = Ports { webhooks: webhook_store, outbox, lookup, clock: Arc::clone(&clock) };
         let deliverer = Deliverer::new(ports, Sender::new(networks));
-        let shared = Shared::new(directory, sessions, limits);
-        Ok(Self { database, shared, secrets, purge, eraser, audit, webhooks, deliverer, clock, timekeeper })
+        let shared = Shared::new(directory, sessions, limits, Arc::clone(&clock));
+        let readiness = readiness(&database, &clock);
+        Ok(Self { database, shared, secrets, purge, eraser, audit, webhooks, deliverer, readiness, timekeeper })
     }
 
     /// What stores and finds sessions.
@@ -161,18 +162,23 @@ impl App {
         service_fn(move |request| Arc::clone(&ways).answer(request))
     }
 
-    /// Finds out what keeps the gateway from serving.
-    pub fn readiness(&self) -> health::ReadinessCheck {
-        let (database, clock) = (self.database.clone(), Arc::clone(&self.clock));
-        Arc::new(move || {
-            let (database, clock) = (database.clone(), Arc::clone(&clock));
-            Box::pin(async move {
-                tokio::time::timeout(READINESS_TIMEOUT, obstacles(&database, &*clock))
-                    .await
-                    .unwrap_or_else(|_| vec!["the database does not answer in time".into()])
-            })
-        })
+    /// Finds out what keeps the gateway from serving; one and the same wherever it is asked.
+    pub fn readiness(&self) -> health::SharedReadiness {
+        self.readiness.clone()
     }
+}
+
+/// The check behind readiness.
+fn readiness(database: &Database, clock: &Arc<dyn Clock>) -> health::SharedReadiness {
+    let (database, clock) = (database.clone(), Arc::clone(clock));
+    health::SharedReadiness::new(Arc::new(move || {
+        let (database, clock) = (database.clone(), Arc::clone(&clock));
+        Box::pin(async move {
+            tokio::time::timeout(READINESS_TIMEOUT, obstacles(&database, &*clock))
+                .await
+                .unwrap_or_else(|_| vec!["the database does not answer in time".into()])
+        })
+    }))
 }
 
 /// The ways that a request may take.

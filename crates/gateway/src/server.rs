@@ -31,7 +31,7 @@ use tower::Service;
 
 use crate::app::App;
 pub use activity::Patience;
-use connection::Front;
+use connection::{ForwardingWarning, Front};
 use places::Places;
 pub use tls::{Tls, heed_hangup};
 
@@ -99,7 +99,8 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
     let Options { drain, max_connections, proxies, origins, tls, patience } = options;
     let memory = app.memory().clone();
     let places = Places::new(max_connections.get(), &memory);
-    let front = Arc::new(Front { service: app.service(&origins), proxies, tls, patience, memory });
+    let forwarding = ForwardingWarning::armed();
+    let front = Arc::new(Front { service: app.service(&origins), proxies, tls, patience, memory, forwarding });
     let (stopping, stopped) = watch::channel(false);
     let served = async {
         let mut connections = JoinSet::new();
@@ -134,8 +135,8 @@ pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: imp
 pub async fn serve_beside(router: Router, listener: TcpListener) -> Infallible {
     let memory = MemoryBudget::new(BUDGET_BESIDE_BYTES);
     let places = Places::new(CONNECTIONS_BESIDE, &memory);
-    let front = Front { service: router, proxies: TrustedProxies::default(), tls: None, patience: Patience::default(), memory };
-    let front = Arc::new(front);
+    let (proxies, patience, forwarding) = (TrustedProxies::default(), Patience::default(), ForwardingWarning::default());
+    let front = Arc::new(Front { service: router, proxies, tls: None, patience, memory, forwarding });
     let (_stopping, stopped) = watch::channel(false);
     accept(&listener, &front, &places, &mut JoinSet::new(), &stopped).await
 }
@@ -157,16 +158,18 @@ where
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
-            Ok((stream, peer)) => match places.take() {
-                Some(place) => {
+            Ok((stream, peer)) => match places.take(peer.ip(), front.proxies.trusts(peer.ip())) {
+                Ok(place) => {
                     tracing::trace!(connections = connections.len() + 1, "a connection is accepted");
                     let (front, stopped) = (Arc::clone(front), stopped.clone());
                     connections.spawn(async move {
-                        front.serve(stream, peer, stopped).await;
-                        drop(place);
+                        tokio::select! {
+                            () = front.serve(stream, peer, &place, stopped) => {}
+                            () = place.is_given_on() => {}
+                        }
                     });
                 }
-                None => places.refuse(stream, front.tls.is_some()),
+                Err(why) => places.refuse(stream, peer.ip(), why, front.tls.is_some()),
             },
             // The client has gone again.
             Err(error) if is_the_clients(&error) => {}

@@ -105,7 +105,7 @@ pub struct Settings {
     /// How many seconds a stop waits for requests under way [default: 10]
     #[arg(long, global = true, env = "CALLDATA_DRAIN_S", value_name = "S", help_heading = "Settings")]
     pub drain_s: Option<u64>,
-    /// The most connections at a time [default: 10000]
+    /// The most connections at a time; of one address at most half without a key, and three quarters in all [default: 10000]
     #[arg(long, global = true, env = "CALLDATA_MAX_CONNECTIONS", value_name = "N", help_heading = "Settings")]
     pub max_connections: Option<NonZeroUsize>,
     /// A file with the certificate to show, and those it was signed with (PEM): serves TLS

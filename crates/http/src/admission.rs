@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -118,16 +119,21 @@ struct Taken {
     of: HashMap<TenantId, usize>,
 }
 
-impl Seats {
-    fn enter(seats: &Arc<Self>, charge: Option<Charge>) -> Result<Seat, Refusal> {
-        let mut taken = seats.lock();
-        if taken.in_all >= seats.all.saturating_mul(ENTRANCE_FACTOR) {
+impl Taken {
+    fn take(&mut self, all: usize) -> Result<(), Refusal> {
+        if self.in_all >= all.saturating_mul(ENTRANCE_FACTOR) {
             note("full");
             return Err(Refusal::Full);
         }
-        taken.in_all += 1;
-        drop(taken);
-        Ok(Seat(Arc::new(Taker { seats: Arc::clone(seats), tenant: OnceLock::new(), charge })))
+        self.in_all += 1;
+        Ok(())
+    }
+}
+
+impl Seats {
+    fn enter(seats: &Arc<Self>, charge: Option<Charge>) -> Result<Seat, Refusal> {
+        seats.lock().take(seats.all)?;
+        Ok(Seat(Arc::new(Taker { seats: Arc::clone(seats), tenant: OnceLock::new(), left: AtomicBool::new(false), charge })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -149,6 +155,8 @@ struct Taker {
     seats: Arc<Seats>,
     tenant: OnceLock<TenantId>,
     charge: Option<Charge>,
+    /// The request does not count at present; changed under the lock only.
+    left: AtomicBool,
 }
 
 impl Seat {
@@ -166,6 +174,26 @@ impl Seat {
             Some(charge) => Ok(charge.reserve_soon(bytes).await?),
             None => Ok(()),
         }
+    }
+
+    /// Gives the room back while the request waits for something that others need not wait for. To be used before the request is admitted.
+    pub(crate) fn leave(&self) {
+        let mut taken = self.0.seats.lock();
+        if !self.0.left.swap(true, Ordering::AcqRel) {
+            taken.in_all = taken.in_all.saturating_sub(1);
+        }
+    }
+
+    /// Takes room again, as when it entered.
+    pub(crate) fn come_back(&self) -> Result<(), Refusal> {
+        let seats = &self.0.seats;
+        let mut taken = seats.lock();
+        if !self.0.left.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        taken.take(seats.all)?;
+        self.0.left.store(false, Ordering::Release);
+        Ok(())
     }
 
     fn admit(&self, tenant: TenantId) -> Result<(), Refusal> {
@@ -189,7 +217,9 @@ impl Seat {
 impl Drop for Taker {
     fn drop(&mut self) {
         let mut taken = self.seats.lock();
-        taken.in_all = taken.in_all.saturating_sub(1);
+        if !self.left.load(Ordering::Acquire) {
+            taken.in_all = taken.in_all.saturating_sub(1);
+        }
         let Some(tenant) = self.tenant.get() else { return };
         let left = taken.of.get(tenant).map_or(0, |held| held - 1);
         if left == 0 {
@@ -235,6 +265,26 @@ mod tests {
         assert!(admission.enter(Stay::Waiting, &Extensions::new()).is_ok());
         drop(inside);
         assert!(admission.enter(Stay::Working, &Extensions::new()).is_ok());
+    }
+
+    #[test]
+    fn who_leaves_for_a_while_takes_no_room_and_comes_back_only_where_there_is_some() {
+        let admission = Admission::new(1, None);
+        let (first, second) =
+            (admission.enter(Stay::Working, &Extensions::new()).unwrap(), admission.enter(Stay::Working, &Extensions::new()).unwrap());
+        first.leave();
+        first.leave();
+        let third = admission.enter(Stay::Working, &Extensions::new()).unwrap();
+        assert_eq!(admission.enter(Stay::Working, &Extensions::new()).unwrap_err(), Refusal::Full, "one has left, and not two");
+        assert_eq!(first.come_back(), Err(Refusal::Full));
+        drop(first);
+        assert_eq!(admission.enter(Stay::Working, &Extensions::new()).unwrap_err(), Refusal::Full, "who has left gives nothing back");
+        third.leave();
+        assert_eq!((third.come_back(), third.come_back()), (Ok(()), Ok(())));
+        assert_eq!(admission.enter(Stay::Working, &Extensions::new()).unwrap_err(), Refusal::Full);
+        drop((second, third));
+        let all: Vec<_> = (0..3).map_while(|_| admission.enter(Stay::Working, &Extensions::new()).ok()).collect();
+        assert_eq!(all.len(), 2);
     }
 
     #[test]

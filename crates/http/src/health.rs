@@ -1,5 +1,7 @@
 //! Whether the process lives, and whether it can serve.
 
+mod shared;
+
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
+
+pub use shared::SharedReadiness;
 
 /// Finds out what keeps the gateway from serving; empty when nothing does.
 pub type ReadinessCheck = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<String>> + Send>> + Send + Sync>;
@@ -25,8 +29,8 @@ pub struct Readiness {
 }
 
 /// `/livez` and `/readyz`.
-pub fn routes(check: ReadinessCheck) -> Router {
-    Router::new().route("/livez", routing::get(livez)).route("/readyz", routing::get(readyz)).with_state(check)
+pub fn routes(readiness: SharedReadiness) -> Router {
+    Router::new().route("/livez", routing::get(livez)).route("/readyz", routing::get(readyz)).with_state(readiness)
 }
 
 /// The process lives; nothing else is asked, the database least of all.
@@ -50,14 +54,14 @@ pub struct Alive {
 /// The database answers and its schema is up to date.
 #[utoipa::path(
     get, path = "/readyz", operation_id = "ready", tag = "health", summary = "Whether requests can be answered",
-    description = "The database answers and its schema is up to date.",
+    description = "The database answers and its schema is up to date. Checked at most once a second, however many ask.",
     responses(
         (status = 200, description = "They can.", body = Readiness),
         (status = 503, description = "They cannot; the reasons say what stands in the way.", body = Readiness),
     ),
 )]
-async fn readyz(State(check): State<ReadinessCheck>) -> Response {
-    let reasons = check().await;
+async fn readyz(State(readiness): State<SharedReadiness>) -> Response {
+    let reasons = readiness.reasons().await.to_vec();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, reasons })).into_response()

@@ -16,6 +16,7 @@ use crate::answers::Waited;
 use crate::origins::Origins;
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::requests;
+use crate::source::TrustedPeer;
 use crate::trace::{self, Done, Outcome};
 
 /// On every answer (PAR-G12): call data belongs in no cache, no referrer, and is what its type says.
@@ -62,7 +63,8 @@ where
 {
     let id = RequestId::of(request.headers());
     let method = known(request.method());
-    let traced = trace::of_request(request.headers()).map(|context| (context, trace::now()));
+    let trusted = request.extensions().get::<TrustedPeer>().is_some();
+    let traced = trace::of_request(request.headers(), trusted).map(|context| (context, trace::now()));
     let context = traced.map(|(context, _)| context);
     let began = Instant::now();
     // In a box: most connections are idle, and need no room for it.

@@ -12,6 +12,7 @@ pub mod layers;
 pub mod lockout;
 pub mod memory_budget;
 pub mod origins;
+mod recognition;
 mod request_id;
 pub mod requests;
 mod shared;
@@ -28,10 +29,11 @@ pub use body::{BodyError, read_body};
 pub use lockout::Lockout;
 pub use memory_budget::{Charge, MemoryBudget, OverBudget, RequestMemory};
 pub use origins::Origins;
+pub use recognition::{ConnectionTrust, Proof, RequestOrigin};
 pub use request_id::with_request_id;
 pub use requests::repeated_header;
 pub use shared::{BatchLimits, Limits, Shared};
-pub use source::{Source, TrustedProxies};
+pub use source::{Source, TrustedPeer, TrustedProxies};
 
 /// The value of `Retry-After`, in seconds, of an answer that says "busy".
 pub const RETRY_AFTER_S: &str = "1";

@@ -1,106 +1,121 @@
 //! Slowing down who guesses secrets (OIF-A4): 20 failures within 5 minutes from one source for one tenant lock that pair for 5 minutes.
+//! 100 failures from one source, whatever names they give, lock the source for what was not right from there before.
+
+mod record;
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use calldata_core::{TenantName, Timestamp};
+use calldata_core::{Clock, TenantName};
 use moka::sync::Cache;
 
 use crate::Source;
 use crate::admission::note;
+use record::{Lock, SourceRecord};
 
-const MAX_FAILURES: usize = 20;
+/// Failures of one source for one tenant that lock the pair.
+const MAX_PAIR_FAILURES: usize = 20;
+/// Failures of one source, for whatever tenants, that lock it.
+const MAX_SOURCE_FAILURES: usize = 100;
 const WINDOW: Duration = Duration::from_secs(300);
 const LOCK: Duration = Duration::from_secs(300);
-/// Pairs, and secrets that were right, remembered at most; the least used are forgotten first.
-const MAX_REMEMBERED: u64 = 100_000;
+/// Sources with failures that are remembered. None takes more than some 2 kB, so that all of them have a bound.
+const MAX_SOURCES: u64 = 20_000;
+/// Secrets that were right, remembered at most; the least used are forgotten first.
+const MAX_RIGHT: u64 = 100_000;
 /// Names longer than any tenant's need not be told apart.
 const MAX_NAME_BYTES: usize = 512;
 /// How many marks are known to be remembered without asking what remembers them.
 const NOTED_LATELY: u64 = 1_024;
 const MINUTE: Duration = Duration::from_secs(60);
-const MINUTE_MS: i64 = 60_000;
 
-type Pair = (Source, String);
-
-/// Failures by source and tenant. Nothing is asked of the database here, and no secret is compared.
-#[derive(Debug)]
+/// Failures by source and tenant. Nothing is asked of the database here, and no secret is compared. Time is monotonic: a step of the wall
+/// clock neither ends a lock nor makes it longer.
 pub struct Lockout {
-    failures: Cache<Pair, Arc<Mutex<Failures>>>,
-    /// Nothing can be locked from here on, in epoch milliseconds: while nobody guesses, nothing has to be looked up.
-    free_from_ms: AtomicI64,
+    clock: Arc<dyn Clock>,
+    /// One record a source. Names that a client makes up are entries of its own record, and push nothing out of others.
+    sources: Cache<IpAddr, Arc<Mutex<SourceRecord>>>,
+    /// Nothing can be locked from here on, in milliseconds of the clock: while nobody guesses, nothing has to be looked up.
+    free_from_ms: AtomicU64,
     right: Cache<u64, ()>,
     /// The marks that were noted last, each where its own bits say: the cache hears of a client once a minute and not at every request.
     lately: Box<[AtomicU64]>,
     hasher: RandomState,
 }
 
-#[derive(Debug, Default)]
-struct Failures {
-    at: Vec<Timestamp>,
-    locked_until: Option<Timestamp>,
-}
-
-impl Default for Lockout {
-    fn default() -> Self {
-        Self {
-            failures: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK).build(),
-            free_from_ms: AtomicI64::new(i64::MIN),
-            right: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_idle(WINDOW + LOCK + MINUTE).build(),
-            lately: (0..NOTED_LATELY).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
-        }
+impl fmt::Debug for Lockout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lockout").finish_non_exhaustive()
     }
 }
 
 impl Lockout {
-    /// For how long this source is locked out of this tenant; `None` where it is not.
-    pub fn locked_for(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
-        self.lock_left(source, tenant, now).inspect(|_| refused(tenant))
+    /// By this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            sources: Cache::builder().max_capacity(MAX_SOURCES).time_to_idle(WINDOW + LOCK).build(),
+            free_from_ms: AtomicU64::new(0),
+            right: Cache::builder().max_capacity(MAX_RIGHT).time_to_idle(WINDOW + LOCK + MINUTE).build(),
+            lately: (0..NOTED_LATELY).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
     }
 
-    /// The same for whoever brings this secret: one that was right from this source a while ago is not locked out by the failures of
-    /// others who share its address. It is checked like any other all the same.
-    pub fn locked_for_bearer(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) -> Option<Duration> {
-        let left = self.lock_left(source, tenant, now).filter(|_| !self.right.contains_key(&self.mark(source, tenant, secret)));
+    /// For how long this source is locked out of this tenant; `None` where it is not. A lock of the pair holds for every secret, one of the
+    /// whole source not for this one where it was right from there a while ago.
+    pub fn locked_for(&self, source: Source, tenant: TenantName<'_>, secret: &str) -> Option<Duration> {
+        let lock = self.lock_of(source, tenant)?;
+        let left = lock.pair.or_else(|| lock.source.filter(|_| !self.was_right(source, tenant, secret)));
         left.inspect(|_| refused(tenant))
     }
 
-    fn lock_left(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) -> Option<Duration> {
-        if now.epoch_ms() >= self.free_from_ms.load(Ordering::Acquire) {
+    /// The same for whoever brings this secret in every request: one that was right from this source a while ago is not locked out by the
+    /// failures of others who share its address, whatever they failed at. It is checked like any other all the same.
+    pub fn locked_for_bearer(&self, source: Source, tenant: TenantName<'_>, secret: &str) -> Option<Duration> {
+        let lock = self.lock_of(source, tenant)?;
+        let left = lock.pair.max(lock.source).filter(|_| !self.was_right(source, tenant, secret));
+        left.inspect(|_| refused(tenant))
+    }
+
+    fn lock_of(&self, source: Source, tenant: TenantName<'_>) -> Option<Lock> {
+        let now_ms = self.now_ms();
+        if now_ms >= self.free_from_ms.load(Ordering::Acquire) {
             return None;
         }
-        let failures = self.failures.get(&pair(source, tenant))?;
-        let failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.locked_until.filter(|until| now < *until).map(|until| until.since(now))
+        let record = self.sources.get(&source.network())?;
+        let lock = lock(&record).lock_at(self.pair_mark(tenant), now_ms);
+        Some(lock)
+    }
+
+    fn was_right(&self, source: Source, tenant: TenantName<'_>, secret: &str) -> bool {
+        self.right.contains_key(&self.mark(source, tenant, secret))
     }
 
     /// Counts a failure.
-    pub fn note_failure(&self, source: Source, tenant: TenantName<'_>, now: Timestamp) {
-        let failures = self.failures.get_with(pair(source, tenant), Arc::default);
-        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.at.retain(|at| now.since(*at) < WINDOW);
-        failures.at.push(now);
+    pub fn note_failure(&self, source: Source, tenant: TenantName<'_>) {
         count(tenant, "wrong");
-        if failures.at.len() >= MAX_FAILURES {
+        let now_ms = self.now_ms();
+        let record = self.sources.get_with(source.network(), Arc::default);
+        let locked = lock(&record).note_failure(self.pair_mark(tenant), now_ms);
+        if let Some(until_ms) = locked {
             // Whose name it was is the client's own word; where it came from is what an operator can act on.
             tracing::warn!(source = %source.0, "locked out after too many wrong secrets");
-            failures.at.clear();
-            failures.locked_until = Some(now.plus(LOCK));
-            self.free_from_ms.fetch_max(now.plus(LOCK).epoch_ms(), Ordering::AcqRel);
+            self.free_from_ms.fetch_max(until_ms, Ordering::AcqRel);
         }
     }
 
     /// Remembers that this secret was right from this source.
-    pub fn note_success(&self, source: Source, tenant: TenantName<'_>, secret: &str, now: Timestamp) {
+    pub fn note_success(&self, source: Source, tenant: TenantName<'_>, secret: &str) {
         count(tenant, "right");
         let mark = self.mark(source, tenant, secret);
         let slot = usize::try_from(mark % NOTED_LATELY).ok().and_then(|at| self.lately.get(at));
-        let noted = mark.wrapping_add(now.epoch_ms().div_euclid(MINUTE_MS).cast_unsigned());
+        let noted = mark.wrapping_add(self.now_ms() / millis(MINUTE));
         if slot.is_some_and(|slot| slot.swap(noted, Ordering::AcqRel) == noted) {
             return;
         }
@@ -109,34 +124,36 @@ impl Lockout {
         }
     }
 
+    fn now_ms(&self) -> u64 {
+        millis(self.clock.monotonic())
+    }
+
     /// A number that nobody can foresee or turn back; good for telling secrets apart, and for nothing else.
     fn mark(&self, source: Source, tenant: TenantName<'_>, secret: &str) -> u64 {
-        self.hasher.hash_one((parts(source, tenant), secret))
+        self.hasher.hash_one((source.network(), parts(tenant), secret))
+    }
+
+    fn pair_mark(&self, tenant: TenantName<'_>) -> u64 {
+        self.hasher.hash_one(parts(tenant))
     }
 }
 
-fn pair(source: Source, tenant: TenantName<'_>) -> Pair {
-    let (source, kind, name) = parts(source, tenant);
-    (source, std::iter::once(kind).chain(name.chars()).collect())
+fn lock(record: &Mutex<SourceRecord>) -> MutexGuard<'_, SourceRecord> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What tells pairs apart.
-fn parts(source: Source, tenant: TenantName<'_>) -> (Source, char, &str) {
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What tells names apart.
+fn parts(tenant: TenantName<'_>) -> (char, &str) {
     let (kind, name) = match tenant {
         TenantName::Client(name) => ('c', name),
         TenantName::Oifde(name) => ('o', name),
         TenantName::OfKey => ('k', ""),
     };
-    let name = name.get(..name.ceil_char_boundary(MAX_NAME_BYTES)).unwrap_or(name);
-    (Source(network(source.0.to_canonical())), kind, name)
-}
-
-/// Whoever has one address of IPv6 has all of its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-    }
+    (kind, name.get(..name.ceil_char_boundary(MAX_NAME_BYTES)).unwrap_or(name))
 }
 
 /// Counts what came of a key, a secret or a token.
@@ -155,66 +172,4 @@ fn refused(tenant: TenantName<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-
-    const SOURCE: Source = Source(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    const T: TenantName<'_> = TenantName::Oifde("t");
-
-    #[test]
-    fn oif_a4_twenty_failures_in_five_minutes_lock_the_pair_for_five_minutes() {
-        let lockout = Lockout::default();
-        let start = Timestamp::clamped(1_000_000);
-        for n in 0..19 {
-            lockout.note_failure(SOURCE, T, start.plus(Duration::from_secs(n)));
-        }
-        let now = start.plus(Duration::from_secs(19));
-        assert_eq!(lockout.locked_for(SOURCE, T, now), None);
-        lockout.note_failure(SOURCE, T, now);
-        assert_eq!(lockout.locked_for(SOURCE, T, now), Some(LOCK));
-        let mapped = Source(IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped()));
-        assert!(lockout.locked_for(mapped, T, now).is_some(), "the same source, otherwise written");
-        assert_eq!(lockout.locked_for(SOURCE, TenantName::Oifde("u"), now), None, "another tenant");
-        assert_eq!(lockout.locked_for(SOURCE, TenantName::Client("t"), now), None, "a name of the other dialect");
-        assert_eq!(lockout.locked_for(Source(IpAddr::V6(Ipv6Addr::LOCALHOST)), T, now), None, "another source");
-        assert_eq!(lockout.locked_for(SOURCE, T, now.plus(Duration::from_millis(299_999))), Some(Duration::from_millis(1)));
-        assert_eq!(lockout.locked_for(SOURCE, T, now.plus(LOCK)), None);
-        lockout.note_failure(SOURCE, T, now.plus(LOCK));
-        assert_eq!(lockout.locked_for(SOURCE, T, now.plus(LOCK)), None, "counted anew");
-    }
-
-    #[test]
-    fn oif_a4_failures_spread_wider_than_five_minutes_do_not_lock() {
-        let lockout = Lockout::default();
-        let mut now = Timestamp::clamped(1_000_000);
-        for _ in 0..100 {
-            lockout.note_failure(SOURCE, T, now);
-            assert_eq!(lockout.locked_for(SOURCE, T, now), None);
-            now = now.plus(Duration::from_secs(16));
-        }
-    }
-
-    #[test]
-    fn all_addresses_of_one_ipv6_network_are_one_source() {
-        let lockout = Lockout::default();
-        let now = Timestamp::clamped(1_000_000);
-        let of = |text: &str| Source(text.parse().unwrap());
-        (0..20).for_each(|n| lockout.note_failure(of(&format!("2001:db8::{n}")), T, now));
-        assert!(lockout.locked_for(of("2001:db8::ffff:1"), T, now).is_some());
-        assert_eq!(lockout.locked_for(of("2001:db8:0:1::1"), T, now), None);
-    }
-
-    #[test]
-    fn a_secret_that_was_right_from_there_is_not_locked_out_by_others() {
-        let lockout = Lockout::default();
-        let now = Timestamp::clamped(1_000_000);
-        lockout.note_success(SOURCE, T, "right", now);
-        (0..20).for_each(|_| lockout.note_failure(SOURCE, T, now));
-        assert_eq!(lockout.locked_for_bearer(SOURCE, T, "right", now), None);
-        assert_eq!(lockout.locked_for_bearer(SOURCE, T, "wrong", now), Some(LOCK));
-        let elsewhere = Source(IpAddr::V6(Ipv6Addr::LOCALHOST));
-        (0..20).for_each(|_| lockout.note_failure(elsewhere, T, now));
-        assert_eq!(lockout.locked_for_bearer(elsewhere, T, "right", now), Some(LOCK), "it was right from another source");
-    }
-}
+mod tests;

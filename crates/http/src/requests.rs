@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, Version, header
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::RETRY_AFTER_S;
 use crate::origins::Origins;
 
 /// The longest URI, in bytes.
@@ -35,6 +36,9 @@ pub(crate) fn refusal(origins: &Origins, request: &Request) -> Option<Response> 
     let foreign = || origins.refuse(request.method(), request.uri(), request.headers()).then_some(StatusCode::FORBIDDEN);
     let status = unacceptable.or_else(fault).or_else(foreign)?;
     let mut response = status.into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_S));
+    }
     // What follows on this connection cannot be trusted to be what it seems. HTTP/2 has frames, and no such header.
     if request.version() < Version::HTTP_2 && status != StatusCode::FORBIDDEN {
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));

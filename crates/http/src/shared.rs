@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use calldata_core::{Directory, Sessions};
+use calldata_core::{Clock, Directory, Sessions};
 
 use crate::admission::Admission;
 use crate::lockout::Lockout;
 use crate::memory_budget::{DEFAULT_MEMORY_BUDGET_BYTES, MemoryBudget};
+use crate::recognition::LookupLimiter;
 
 /// What every API crate is given: who may come in, and what they come for.
 #[derive(Clone)]
@@ -25,14 +26,15 @@ pub struct Shared {
     pub lockout: Arc<Lockout>,
     /// The bytes that all requests may hold.
     pub memory: MemoryBudget,
+    pub(crate) lookups: Arc<LookupLimiter>,
 }
 
 impl Shared {
     /// Puts them together.
-    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits) -> Self {
+    pub fn new(directory: Arc<Directory>, sessions: Arc<Sessions>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
         let admission = Arc::new(Admission::new(limits.requests, limits.tenant_rate));
-        let memory = MemoryBudget::new(limits.memory_bytes);
-        Self { directory, sessions, limits, admission, lockout: Arc::default(), memory }
+        let (memory, lockout) = (MemoryBudget::new(limits.memory_bytes), Arc::new(Lockout::new(clock)));
+        Self { directory, sessions, limits, admission, lockout, memory, lookups: Arc::default() }
     }
 }
 

@@ -14,14 +14,18 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct Source(pub IpAddr);
 
 impl Source {
-    /// The network that counts as one source: whoever has one address of IPv6 has all of its /64.
+    /// What is counted as one source: an address of IPv4, or of IPv6 its /64, all of which whoever has one address has.
     pub fn network(self) -> IpAddr {
         match self.0.to_canonical() {
+            address @ IpAddr::V4(_) => address,
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            address => address,
         }
     }
 }
+
+/// The server puts it beside a request that a trusted proxy hands on: what its headers say of where it comes from is believed.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustedPeer;
 
 /// The networks of the proxies that are believed; none unless they are named.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +96,15 @@ impl TrustedProxies {
         Source(found)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether a request whose connection comes from `peer` says where it comes from, and is not believed. To be asked of requests whose
+    /// headers [`TrustedProxies::source`] passed over.
+    pub fn ignores(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(header::FORWARDED)) && !self.trusts(peer)
+    }
+
+    /// Whether this address is a trusted proxy's.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.0.iter().any(|network| network.0.contains(&address))
     }
 }

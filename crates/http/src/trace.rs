@@ -82,10 +82,11 @@ pub fn is_observed() -> bool {
     OBSERVER.get().is_some()
 }
 
-/// A request's place: within the trace that its sender names, or a new one. `None` while nobody observes.
-pub(crate) fn of_request(headers: &HeaderMap) -> Option<Context> {
+/// A request's place: within the trace that a trusted proxy names, or a new one. `None` while nobody observes. Who is not trusted could
+/// have every request of its own recorded, whatever share is wanted, and write into the traces of others.
+pub(crate) fn of_request(headers: &HeaderMap, trusted: bool) -> Option<Context> {
     let observer = OBSERVER.get()?;
-    let told = headers.get(&TRACEPARENT).and_then(|value| parse(value.to_str().ok()?));
+    let told = headers.get(&TRACEPARENT).filter(|_| trusted).and_then(|value| parse(value.to_str().ok()?));
     let span = rand::random::<u64>().max(1);
     Some(match told {
         Some((trace, parent, sampled)) => Context { trace, span, parent: Some(parent), sampled },

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::{AuthError, TenantName};
-use calldata_http::{Seat, Shared, Source, Stay};
+use calldata_http::{Proof, RequestOrigin, Seat, Shared, Source, Stay};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,10 +38,11 @@ use crate::token::LIFETIME;
 )]
 pub(crate) async fn gettoken(State(oifde): State<Oifde>, Extension(source): Extension<Source>, request: Request) -> Response {
     let limits = oifde.shared.limits;
+    let origin = RequestOrigin::of(request.extensions());
     let token = tokio::time::timeout(limits.deadline, async {
         let (parameters, extensions) = Parameters::read(request, limits).await?;
         let seat = oifde.shared.admission.enter(Stay::Working, &extensions)?;
-        issue(&oifde, &seat, source, &parameters).await
+        issue(&oifde, &seat, source, &origin, &parameters).await
     });
     match token.await.unwrap_or(Err(Failure::Busy)) {
         Ok(token) => answer(&TokenResponse::token(token)),
@@ -49,25 +50,26 @@ pub(crate) async fn gettoken(State(oifde): State<Oifde>, Extension(source): Exte
     }
 }
 
-async fn issue(oifde: &Oifde, seat: &Seat, source: Source, parameters: &Parameters) -> Result<String, Failure> {
+async fn issue(oifde: &Oifde, seat: &Seat, source: Source, origin: &RequestOrigin, parameters: &Parameters) -> Result<String, Failure> {
     let secret = parameters.string("appSecret")?.ok_or(Failure::SecretMissing)?;
     let tenant = parameters.string("appKey")?.ok_or_else(|| Failure::parameter("appKey", "is missing"))?;
     let now = oifde.shared.sessions.now();
     let name = TenantName::Oifde(&tenant);
-    let Shared { directory, admission, lockout, .. } = &oifde.shared;
-    if lockout.locked_for(source, name, now).is_some() {
+    let shared = &oifde.shared;
+    let Shared { admission, lockout, .. } = shared;
+    if lockout.locked_for(source, name, &secret).is_some() {
         return Err(Failure::Locked);
     }
-    match directory.authenticate(name, &secret).await {
+    match shared.authenticate(origin, seat, name, Proof::Secret(&secret)).await {
         Ok(access) => {
             admission.admit(seat, access.tenant.id)?;
             let token = oifde.secrets.issue(access.tenant.id, &access.key, now).ok_or(Failure::Internal)?;
-            lockout.note_success(source, name, &secret, now);
-            lockout.note_success(source, name, &token, now);
+            lockout.note_success(source, name, &secret);
+            lockout.note_success(source, name, &token);
             Ok(token)
         }
         Err(AuthError::NotRecognised) => {
-            lockout.note_failure(source, name, now);
+            lockout.note_failure(source, name);
             Err(Failure::SecretWrong)
         }
         Err(AuthError::Unavailable) => Err(Failure::Busy),

@@ -10,7 +10,7 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use calldata_core::{Access, AuthError, Grant, GrantError, RequiredScope, TenantName};
-use calldata_http::{Refusal, Seat, Shared, Source, repeated_header};
+use calldata_http::{Proof, Refusal, RequestOrigin, Seat, Shared, repeated_header};
 use utoipa::Modify;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -51,24 +51,25 @@ impl<N: Need> Client<N> {
         // Missing credentials take the same way as wrong ones: empty, they match nothing.
         let name = credentials.client_id.as_deref().unwrap_or_default();
         let key = credentials.key.as_deref().unwrap_or_default();
-        let (tenant, now) = (TenantName::Client(name), shared.sessions.now());
-        let source = parts.extensions.get::<Source>().copied();
-        if let Some(retry_after) = source.and_then(|source| shared.lockout.locked_for_bearer(source, tenant, key, now)) {
+        let tenant = TenantName::Client(name);
+        let origin = RequestOrigin::of(&parts.extensions);
+        let source = origin.source;
+        if let Some(retry_after) = source.and_then(|source| shared.lockout.locked_for_bearer(source, tenant, key)) {
             return Err(speech::refused(&parts.method, Refusal::TooMany { retry_after }));
         }
-        let access = match shared.directory.authenticate(tenant, key).await {
+        let access = match shared.authenticate(&origin, seat, tenant, Proof::Secret(key)).await {
             Ok(access) => access,
             Err(AuthError::NotRecognised) => {
                 // Who brings no key guesses nothing.
                 if let Some(source) = source.filter(|_| !key.is_empty()) {
-                    shared.lockout.note_failure(source, tenant, now);
+                    shared.lockout.note_failure(source, tenant);
                 }
                 return Err(speech::not_recognised());
             }
             Err(AuthError::Unavailable) => return Err(speech::busy(&parts.method)),
         };
         if let Some(source) = source {
-            shared.lockout.note_success(source, tenant, key, now);
+            shared.lockout.note_success(source, tenant, key);
         }
         if credentials.in_url && !access.tenant.accepts_key_in_url {
             return Err(speech::not_recognised());

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 pub(crate) use calldata_core::RequiredScope as Need;
 use calldata_core::{Access, AuthError, TenantName};
-use calldata_http::{Refusal, Seat, Shared, Source};
+use calldata_http::{Proof, Refusal, RequestOrigin, Seat, Shared};
 
 use crate::problem::{Code, Problem};
 
@@ -18,22 +18,23 @@ pub(crate) async fn recognise(shared: &Shared, parts: &Parts, seat: &Seat, need:
         return Err(Problem::new(Code::NotAuthenticated, "send a live key as Authorization: Bearer KEY"));
     };
     let name = client_id.as_deref().map_or(TenantName::OfKey, TenantName::Client);
-    let (source, now) = (parts.extensions.get::<Source>().copied(), shared.sessions.now());
-    if let Some(retry_after) = source.and_then(|source| shared.lockout.locked_for_bearer(source, name, &key, now)) {
+    let origin = RequestOrigin::of(&parts.extensions);
+    let source = origin.source;
+    if let Some(retry_after) = source.and_then(|source| shared.lockout.locked_for_bearer(source, name, &key)) {
         return Err(Refusal::TooMany { retry_after }.into());
     }
-    let access = match shared.directory.authenticate(name, &key).await {
+    let access = match shared.authenticate(&origin, seat, name, Proof::Secret(&key)).await {
         Ok(access) => access,
         Err(AuthError::NotRecognised) => {
             if let Some(source) = source {
-                shared.lockout.note_failure(source, name, now);
+                shared.lockout.note_failure(source, name);
             }
             return Err(Problem::new(Code::NotAuthenticated, "send a live key as Authorization: Bearer KEY"));
         }
         Err(AuthError::Unavailable) => return Err(Problem::busy()),
     };
     if let Some(source) = source {
-        shared.lockout.note_success(source, name, &key, now);
+        shared.lockout.note_success(source, name, &key);
     }
     shared.admission.admit(seat, access.tenant.id)?;
     if !need.is_met(access.scopes) {

@@ -68,7 +68,7 @@ async fn read_request(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 #[tokio::test]
-async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_name_nobody() {
+async fn traces_reach_a_collector_within_the_trace_that_a_trusted_proxy_names_and_name_nobody() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let received = Arc::default();
@@ -77,7 +77,7 @@ async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_nam
     create_tenant(&place, "c");
     let (_, key) = create_key(&place, "c", &[]);
     // Of what begins here, nothing is wanted; of what is part of a wanted trace, all.
-    let served = place.serve(&["--otlp-endpoint", &endpoint, "--otlp-share", "0"]);
+    let served = place.serve(&["--otlp-endpoint", &endpoint, "--otlp-share", "0", "--trusted-proxy", "127.0.0.1"]);
     let client = served.client();
     let input = r#"{"input":{"callid":"call-4711","callerid":"0301234567","content":"said-in-confidence"}}"#;
     let trace = "0af7651916cd43dd8448eb211c80319c";
@@ -90,11 +90,53 @@ async fn traces_reach_a_collector_within_the_trace_that_the_client_names_and_nam
     eventually("the request is traced", Duration::from_secs(10), async || holds(b"POST /api/CallData")).await;
     assert!(holds(b"POST /v1/traces") && holds(b"store write") && holds(b"calldata-gateway"));
     let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&trace[2 * at..2 * at + 2], 16).unwrap()).collect();
-    assert!(holds(&id), "within the client's trace");
+    assert!(holds(&id), "within the trace that was named");
     assert!(!holds(b"GET /api/CallData"), "nobody wanted that one");
     for private in PRIVATE.into_iter().chain([key.as_str()]) {
         assert!(!holds(private.as_bytes()), "{private} is told");
     }
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_decide_what_is_traced() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let received = Arc::<Mutex<Vec<Vec<u8>>>>::default();
+    tokio::spawn(collect(listener, Arc::clone(&received), TAKEN));
+    let place = Place::new();
+    let ask = async |share: &str, wanted: &str| {
+        let served = place.serve(&["--otlp-endpoint", &endpoint, "--otlp-share", share]);
+        let parent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{wanted}");
+        for _ in 0..100 {
+            let headers = [("traceparent", parent.as_str())];
+            assert_eq!(served.client().request("GET", "/livez", &headers, Vec::new()).await.status, 200);
+        }
+        // What is not sent yet is sent at the end.
+        tokio::task::spawn_blocking(move || served.stop()).await.unwrap();
+    };
+    let holds = |bytes: &[u8]| received.lock().unwrap().iter().any(|request| request.windows(bytes.len()).any(|window| window == bytes));
+    ask("0", "01").await;
+    assert!(!holds(b"GET /livez"), "the operator wants none");
+    ask("1", "00").await;
+    assert!(holds(b"GET /livez"), "the operator wants all");
+    assert!(!holds(&[0x0a, 0xf7, 0x65, 0x19, 0x16, 0xcd, 0x43, 0xdd]), "in traces of their own");
+}
+
+#[tokio::test]
+async fn that_somebody_is_not_believed_is_told_once_and_not_what_was_said() {
+    let place = Place::new();
+    let served = place.serve(&[]);
+    let client = served.client();
+    for header in ["x-forwarded-for", "forwarded", "x-forwarded-for"] {
+        assert_eq!(client.request("GET", "/livez", &[(header, "203.0.113.77")], Vec::new()).await.status, 200);
+    }
+    let log = tokio::task::spawn_blocking(move || served.stop()).await.unwrap();
+    assert_eq!(log.matches("--trusted-proxy").count(), 1, "{log}");
+    assert!(!log.contains("203.0.113.77"), "{log}");
+    let served = place.serve(&["--trusted-proxy", "127.0.0.1"]);
+    served.client().request("GET", "/livez", &[("x-forwarded-for", "203.0.113.77")], Vec::new()).await;
+    let log = tokio::task::spawn_blocking(move || served.stop()).await.unwrap();
+    assert!(!log.contains("--trusted-proxy"), "{log}");
 }
 
 #[tokio::test]

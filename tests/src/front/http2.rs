@@ -1,6 +1,6 @@
 //! HTTP/2 by prior knowledge: the same service, and the same bounds.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 
@@ -103,6 +103,50 @@ async fn a_client_that_takes_its_requests_back_at_once_is_cut_off() {
     let ended = tokio::time::timeout(SOON, read).await.expect("it is cut off");
     assert!(ended.is_err() || kinds(&answer).contains(&GOAWAY), "{:?}", kinds(&answer));
     assert_eq!(client().get(format!("http://{}/livez", gateway.address)).send().await.unwrap().status().as_u16(), 200);
+    gateway.stop().await;
+}
+
+/// `POST http://a/oifde/rest/api/gettoken`, whose body is to follow.
+fn post_of_gettoken() -> Vec<u8> {
+    let path = b"/oifde/rest/api/gettoken";
+    [&[0x83, 0x86, 0x04, u8::try_from(path.len()).unwrap()][..], path, &[0x41, 0x01, b'a']].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn until_one_is_authenticated_few_requests_are_under_way_on_a_connection() {
+    let (gateway, _database) = gateway(Options::default()).await;
+    let gettoken = post_of_gettoken();
+    let requests = (1..200).step_by(2).flat_map(|stream| frame(HEADERS, END_HEADERS, stream, &gettoken));
+    let began = Instant::now();
+    let mut connection = sent(gateway.address, hello().into_iter().chain(requests).collect::<Vec<u8>>()).await;
+    let mut answers = Vec::new();
+    let mut refused_after = None;
+    while kinds(&answers).iter().filter(|kind| **kind == HEADERS).count() < 100 {
+        let read = tokio::time::timeout(SOON, tokio::io::AsyncReadExt::read_buf(&mut connection, &mut answers)).await;
+        assert!(read.unwrap().unwrap() > 0, "all are answered");
+        if refused_after.is_none() && kinds(&answers).iter().filter(|kind| **kind == HEADERS).count() == 92 {
+            refused_after = Some(began.elapsed());
+        }
+    }
+    // The body of each is waited for longer than that.
+    assert!(refused_after.is_some_and(|after| after < Duration::from_secs(2)), "{refused_after:?} of {:?}", began.elapsed());
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_key_may_begin_with_as_many_requests_as_there_are_streams() {
+    let (gateway, _database) = gateway(Options::default()).await;
+    gateway.a_tenant("c").await;
+    let client = gateway.client.over_http2();
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let client = client.clone();
+        let path = format!("/api/CallData?clientId=c&code=secret-of-c&callid={number}&caller=a");
+        asking.spawn(async move { client.request("GET", &path, &[], Vec::new()).await.status });
+    }
+    while let Some(status) = asking.join_next().await {
+        assert_eq!(status.unwrap(), 200);
+    }
     gateway.stop().await;
 }
 

@@ -258,6 +258,10 @@ impl<S: Sources> Clock for SystemClock<S> {
         to_timestamp(self.read().0)
     }
 
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.sources.monotonic_us().try_into().unwrap_or_default())
+    }
+
     fn earliest(&self) -> Timestamp {
         to_timestamp(self.earliest_us().0)
     }

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use calldata_http::Charge;
 use http_body::{Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// How long a client is waited for.
@@ -148,7 +149,8 @@ impl Activity {
         let refused = self.refused.get().filter(|(refused, _)| *refused == number).map(|(_, status)| *status);
         self.open.fetch_add(1, Ordering::AcqRel);
         self.working.fetch_add(1, Ordering::AcqRel);
-        (Exchange { activity: Arc::clone(self), number, answered: None, streamed: false, working: true, _charge: charge }, refused)
+        let activity = Arc::clone(self);
+        (Exchange { activity, number, answered: None, streamed: false, working: true, _charge: charge, permit: None }, refused)
     }
 }
 
@@ -164,9 +166,16 @@ pub(super) struct Exchange {
     working: bool,
     /// The memory of the request and its answer.
     _charge: Charge,
+    /// Given back when the answer is out.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Exchange {
+    /// Holds this until the answer is out.
+    pub(super) fn hold(&mut self, permit: Option<OwnedSemaphorePermit>) {
+        self.permit = permit;
+    }
+
     /// Whether an answer given now comes before the end of its request.
     pub(super) fn is_arriving(&self) -> bool {
         self.activity.arriving.load(Ordering::Acquire) == self.number

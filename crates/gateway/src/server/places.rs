@@ -1,15 +1,19 @@
-//! How many connections there may be, and what becomes of one too many.
+//! How many connections there may be, in all and of one source, and what becomes of one too many.
+
+mod shares;
 
 use std::io::Write as _;
-use std::net::Shutdown;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, Shutdown};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use calldata_http::MemoryBudget;
+use calldata_http::{ConnectionTrust, MemoryBudget, Source};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
+
+use shares::{Entry, NoPlace, Shares};
 
 /// Open files for everything that is no connection of a client: the database, the log, the listeners.
 const OTHER_FILES: u64 = 100;
@@ -21,13 +25,44 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconn
 
 /// How often it is written down that places are short.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+/// Requests that may be under way on a connection of HTTP/2 until one was authenticated.
+const MAX_UNPROVEN_REQUESTS: usize = 8;
 
 /// Places for connections.
 #[derive(Debug)]
 pub(super) struct Places {
-    free: Arc<Semaphore>,
+    shares: Arc<Mutex<Shares>>,
     refused: Arc<Semaphore>,
     told: Mutex<Option<Instant>>,
+}
+
+/// A connection's place, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    shares: Arc<Mutex<Shares>>,
+    entry: Entry,
+    end: Arc<Notify>,
+    /// Told when a request of the connection is authenticated.
+    pub(super) trust: ConnectionTrust,
+    /// Bounds the requests under way until then; closed from then on.
+    pub(super) unproven_requests: Arc<Semaphore>,
+}
+
+impl Place {
+    /// Completes when the connection has to end in favour of another source.
+    pub(super) async fn is_given_on(&self) {
+        self.end.notified().await;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.shares).release(self.entry);
+    }
+}
+
+fn lock(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
+    shares.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Places {
@@ -41,22 +76,38 @@ impl Places {
         if with_memory < affordable {
             tracing::info!(wanted, with_memory, "fewer connections than asked for: there is no memory for more (--memory-budget)");
         }
-        let affordable = affordable.min(with_memory);
-        let free = affordable.min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(free)), refused: Arc::new(Semaphore::new(MAX_REFUSED)), told: Mutex::default() }
+        Self {
+            shares: Arc::new(Mutex::new(Shares::new(affordable.min(with_memory)))),
+            refused: Arc::new(Semaphore::new(MAX_REFUSED)),
+            told: Mutex::default(),
+        }
     }
 
-    /// A place, as long as it is held; none where all are taken.
-    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).try_acquire_owned().ok()
+    /// A place for a connection that comes from there, as long as it is held. A trusted proxy has no share of its own: its connections are
+    /// those of many clients.
+    pub(super) fn take(&self, peer: IpAddr, is_trusted: bool) -> Result<Place, NoPlace> {
+        let (entry, end) = lock(&self.shares).take((!is_trusted).then(|| Source(peer).network()))?;
+        let unproven_requests = Arc::new(Semaphore::new(MAX_UNPROVEN_REQUESTS));
+        let (shares, requests) = (Arc::clone(&self.shares), Arc::clone(&unproven_requests));
+        let trust = ConnectionTrust::new(move || {
+            lock(&shares).prove(entry);
+            requests.close();
+        });
+        Ok(Place { shares: Arc::clone(&self.shares), entry, end, trust, unproven_requests })
     }
 
     /// Tells a client that there is no place, unless it speaks TLS and would not understand.
-    pub(super) fn refuse(&self, stream: TcpStream, tls: bool) {
+    pub(super) fn refuse(&self, stream: TcpStream, peer: IpAddr, why: NoPlace, tls: bool) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
             *told = Some(Instant::now());
-            tracing::warn!("all connections are taken; new ones are refused (--max-connections)");
+            match why {
+                NoPlace::Full => tracing::warn!("all connections are taken; new ones are refused (--max-connections)"),
+                NoPlace::Share => tracing::warn!(
+                    source = %peer.to_canonical(),
+                    "a source has its share of all connections; new ones of it are refused (--max-connections; of a proxy: --trusted-proxy)"
+                ),
+            }
         }
         drop(told);
         if tls {

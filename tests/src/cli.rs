@@ -5,6 +5,7 @@ use calldata_testkit::program::Place;
 use serde_json::Value;
 
 mod checking;
+mod confirming;
 mod demo;
 mod exports;
 mod imports;

@@ -2,6 +2,7 @@
 
 mod backup;
 mod config;
+mod confirmation;
 mod copy;
 mod demo;
 mod doctor;

@@ -7,6 +7,8 @@ use serde_json::Value;
 mod checking;
 mod confirming;
 mod demo;
+mod descriptions;
+mod dumps;
 mod exports;
 mod imports;
 mod keys;

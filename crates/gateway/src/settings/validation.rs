@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use calldata_http::source::Network;
 use secrecy::ExposeSecret;
 
 use super::{Place, Secret, Settings};
@@ -146,7 +147,7 @@ impl Settings {
             let risk = format!("metrics on {address} can be read without a key by every machine that reaches this address");
             warn(risk, "let a firewall or network policy allow only Prometheus, or set --admin-listen to an address that only it reaches");
         }
-        if self.trusted_proxy.iter().any(|network| network.is_everything()) {
+        if self.trusted_proxy.iter().any(Network::is_everything) {
             let risk = "--trusted-proxy believes every client's word on its address, so that attempts to guess keys are not counted";
             warn(risk.to_owned(), "name the addresses of the proxies");
         }

@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, Method, header};
 use calldata_core::key::{AccessKey, SecretHash};
 use calldata_core::{Clock, DirectoryStore, KeyId, Scopes, SystemClock, Tenant};
 use calldata_gateway::app::{AllowedNetworks, App};
+use calldata_gateway::documents::DocsAccess;
 use calldata_http::{Limits, Origins, Source};
 use calldata_store::{Database, Direction, Url};
 use oifde_api::TokenSecrets;
@@ -110,7 +111,7 @@ pub fn run(path: HotPath, requests: u32, file: &Path) -> Result {
         let secrets = TokenSecrets::new("a token secret for measuring, 32 bytes or more".into(), None)?;
         let limits = Limits { deadline: DEADLINE, ..Limits::default() };
         let app = App::new(open(file).await?, Arc::new(SystemClock::default()), limits, secrets, AllowedNetworks::default()).await?;
-        let service = app.service(&Origins::default());
+        let service = app.service(&Origins::default(), DocsAccess::default());
         if path == HotPath::RRecent {
             let mut posts = Posts::new(names::RECENT, 1, names::RECENT + RECENT);
             for _ in 0..RECENT {

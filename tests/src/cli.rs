@@ -5,7 +5,10 @@ use calldata_testkit::program::Place;
 use serde_json::Value;
 
 mod checking;
+mod confirming;
 mod demo;
+mod descriptions;
+mod dumps;
 mod exports;
 mod imports;
 mod keys;

@@ -24,6 +24,7 @@ use tower::{Service, ServiceExt, service_fn};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::description;
+use crate::documents::{self, DocsAccess};
 use crate::told::Told;
 use crate::traces::Traced;
 
@@ -151,13 +152,15 @@ impl App {
     pub fn service(
         &self,
         origins: &Origins,
+        docs: DocsAccess,
     ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static {
         let shared = self.shared.clone();
         let oifde = Oifde::new(shared.clone(), self.secrets.clone());
         let (eraser, audit, webhooks) = (Arc::clone(&self.eraser), Arc::clone(&self.audit), Arc::clone(&self.webhooks));
         let native = Native::new(shared.clone(), self.secrets.all(), eraser, audit, webhooks);
         let dialects = parloa_api::router(shared.clone()).merge(oifde_api::router(oifde.clone())).merge(sessions_api::router(native));
-        let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents()), origins);
+        let documents = if docs == DocsAccess::On { documents() } else { Router::new() };
+        let router = layers::around(dialects.merge(health::routes(self.readiness())).merge(documents), origins);
         let ways = Arc::new(Ways { router, shared, oifde, origins: origins.clone() });
         service_fn(move |request| Arc::clone(&ways).answer(request))
     }
@@ -239,7 +242,7 @@ async fn obstacles(database: &Database, clock: &dyn Clock) -> Vec<String> {
 }
 
 /// The API description and a page that shows it, which needs nothing from elsewhere.
-fn documents() -> Router {
+pub(crate) fn documents() -> Router {
     let mut router = Router::new();
     let mut urls = Vec::new();
     for (name, document) in description::documents() {
@@ -257,5 +260,5 @@ fn documents() -> Router {
         router = router.route(&path, routing::get(serve));
     }
     urls.rotate_right(1);
-    router.merge(SwaggerUi::new("/docs").config(Config::new(urls).validator_url("none")))
+    router.merge(documents::with_policy(SwaggerUi::new("/docs").config(Config::new(urls).validator_url("none")).into()))
 }

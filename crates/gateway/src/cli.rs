@@ -142,6 +142,9 @@ pub(crate) enum TenantCommand {
         names: ChangedNames,
         #[command(flatten)]
         properties: TenantProperties,
+        /// Delete the sessions that a shorter retention deletes, instead of being asked on a terminal
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         trust: TrustClock,
         #[command(flatten)]
@@ -344,6 +347,9 @@ pub(crate) struct Erase {
     /// The country of a local number, such as +49 or DE [default: the tenant's]
     #[arg(long, value_name = "COUNTRY", value_parser = a_country, allow_hyphen_values = true)]
     pub(crate) country: Option<Country>,
+    /// Erase, instead of being asked for the caller again on a terminal
+    #[arg(long)]
+    pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -431,8 +437,12 @@ pub(crate) enum ConfigForm {
 pub(crate) enum MigrateCommand {
     /// Bring the schema up to date
     Up,
-    /// Take the newest change back
-    Down,
+    /// Take the newest change back; asks first where that drops data
+    Down {
+        /// Drop the data, instead of being asked
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show all changes and whether they were made
     Status,
 }

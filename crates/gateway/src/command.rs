@@ -2,6 +2,7 @@
 
 mod backup;
 mod config;
+mod confirmation;
 mod copy;
 mod demo;
 mod doctor;
@@ -31,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, TrustClock};
 use crate::settings::Settings;
-use crate::{Failure, log, panics, traces};
+use crate::{Failure, core_dumps, log, panics, traces};
 
 /// The phone number library writes down the numbers that it reads, the one for HTTP/2 a path that it cannot read, which may hold a key, the
 /// one for traces what a collector answers, and the one for databases a password; nothing here may, however much is asked for.
@@ -53,6 +54,9 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     };
     let settings = settings.with_file()?;
     log::begin(filter(&settings)?, settings.log_format.unwrap_or_default())?;
+    if !settings.core_dumps() {
+        core_dumps::disable();
+    }
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::because("no threads can be started", &error))?;
     let result = runtime.block_on(async {
         match command {

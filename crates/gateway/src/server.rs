@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tower::Service;
 
 use crate::app::App;
+use crate::documents::DocsAccess;
 pub use activity::Patience;
 use connection::{ForwardingWarning, Front};
 use places::Places;
@@ -61,6 +62,8 @@ pub struct Options {
     pub proxies: TrustedProxies,
     /// The web pages that may use the API.
     pub origins: Origins,
+    /// Where the API description is served.
+    pub docs: DocsAccess,
     /// TLS; plain text without.
     pub tls: Option<Tls>,
     /// How long clients are waited for.
@@ -74,6 +77,7 @@ impl Default for Options {
             max_connections: DEFAULT_MAX_CONNECTIONS,
             proxies: TrustedProxies::default(),
             origins: Origins::default(),
+            docs: DocsAccess::default(),
             tls: None,
             patience: Patience::default(),
         }
@@ -96,11 +100,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Errors
 /// Never so far: what fails is a connection's own affair.
 pub async fn serve(app: &App, listener: TcpListener, options: Options, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    let Options { drain, max_connections, proxies, origins, tls, patience } = options;
+    let Options { drain, max_connections, proxies, origins, docs, tls, patience } = options;
     let memory = app.memory().clone();
     let places = Places::new(max_connections.get(), &memory);
     let forwarding = ForwardingWarning::armed();
-    let front = Arc::new(Front { service: app.service(&origins), proxies, tls, patience, memory, forwarding });
+    let front = Arc::new(Front { service: app.service(&origins, docs), proxies, tls, patience, memory, forwarding });
     let (stopping, stopped) = watch::channel(false);
     let served = async {
         let mut connections = JoinSet::new();

@@ -4,6 +4,7 @@ mod file;
 pub mod reference;
 mod size;
 mod sources;
+mod validation;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,12 +24,14 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::Failure;
+use crate::documents::DocsAccess;
 use crate::log::LogFormat;
 use crate::memory_limit::memory_limit;
 use crate::server::{DEFAULT_DRAIN, DEFAULT_MAX_CONNECTIONS, Options, Tls};
 pub use file::Problem;
 pub use size::Size;
 pub use sources::{Given, Place};
+pub use validation::{SettingsError, SettingsWarning};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_DATABASE_URL: &str = "sqlite://calldata.db";
@@ -123,6 +126,30 @@ pub struct Settings {
     /// A network besides the internet that webhooks may be sent to, or an address; may be repeated, or a list with commas [default: none]
     #[arg(long, global = true, env = "CALLDATA_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "NET", help_heading = "Settings")]
     pub webhook_allow: Vec<Network>,
+    /// Where the API description and the page that shows it are served: on with the API, admin with the metrics, or off [default: on]
+    #[arg(
+        long,
+        global = true,
+        env = "CALLDATA_DOCS",
+        value_name = "WHERE",
+        value_enum,
+        hide_possible_values = true,
+        help_heading = "Settings"
+    )]
+    pub docs: Option<DocsAccess>,
+    /// Let the system write the memory of the process into a file when it crashes, and debuggers read it: for debugging [default: false]
+    #[arg(
+        long,
+        global = true,
+        env = "CALLDATA_CORE_DUMPS",
+        value_name = "BOOL",
+        value_parser = FalseyValueParser::new(),
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "Settings"
+    )]
+    pub core_dumps: Option<bool>,
     /// What is logged: error, warn, info, debug, or a filter [default: info]
     #[arg(long, global = true, env = "CALLDATA_LOG", value_name = "FILTER", help_heading = "Settings")]
     pub log: Option<String>,
@@ -234,9 +261,20 @@ impl Settings {
             max_connections: self.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS),
             proxies: TrustedProxies::new(self.trusted_proxy.clone()),
             origins: Origins::new(self.cors_origin.clone()),
+            docs: self.docs(),
             tls,
             ..Options::default()
         })
+    }
+
+    /// Where the API description is served.
+    pub fn docs(&self) -> DocsAccess {
+        self.docs.unwrap_or_default()
+    }
+
+    /// Whether the memory of the process may be dumped.
+    pub fn core_dumps(&self) -> bool {
+        self.core_dumps.unwrap_or(false)
     }
 
     /// Where webhooks may be sent besides the internet.

@@ -50,6 +50,13 @@ impl FromStr for Network {
     }
 }
 
+impl Network {
+    /// Whether every address of its family belongs to it.
+    pub fn is_everything(&self) -> bool {
+        self.0.prefix_len() == 0
+    }
+}
+
 impl From<Network> for IpNet {
     fn from(network: Network) -> Self {
         network.0

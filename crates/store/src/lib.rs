@@ -46,7 +46,7 @@ mod webhook_store;
 pub use connection::{FileState, OpenError, Url};
 pub use copy::{Contents, CopyError};
 pub use database::Database;
-pub use migration::{Direction, MigrationState};
+pub use migration::{Direction, Loss, MigrationState, Reversal};
 
 /// A new database in a file, for tests of how it is asked.
 #[cfg(test)]

@@ -123,18 +123,19 @@ impl Memory {
     /// Where a connection was opened anew, and before anything else is asked here: its log may be another file.
     pub(crate) fn reopened(&self) {
         let mut state = self.write();
-        state.forget();
+        let forgotten = state.forget();
         let is_there = std::fs::metadata(&self.index_of_log).ok();
         let known = state.index.as_ref().and_then(|index| index.metadata().ok());
         let is_known = is_there.zip(known).is_some_and(|(there, known)| (there.dev(), there.ino()) == (known.dev(), known.ino()));
-        if is_known {
-            return;
+        if !is_known {
+            state.index = None;
+            if state.opened < MAX_OPENED {
+                state.opened += 1;
+                state.index = File::open(&self.index_of_log).ok().map(ManuallyDrop::new);
+            }
         }
-        state.index = None;
-        if state.opened < MAX_OPENED {
-            state.opened += 1;
-            state.index = File::open(&self.index_of_log).ok().map(ManuallyDrop::new);
-        }
+        drop(state);
+        drop(forgotten);
     }
 
     /// The state of the file.
@@ -160,16 +161,18 @@ impl Memory {
     /// Begins anew as of this state, in which no session was received later than `last`.
     pub(crate) fn begin(&self, mark: Option<Mark>, last: Option<i64>) {
         let mut state = self.write();
-        state.forget();
+        let forgotten = state.forget();
         if let (Some(mark), Some(last)) = (mark, last) {
             state.as_of = Some(mark);
             state.sessions = Sessions::after(last);
         }
+        drop(state);
+        drop(forgotten);
     }
 
     /// Nothing is known any more.
     pub(crate) fn forget(&self) {
-        self.write().forget();
+        forget(self.write());
     }
 
     /// Takes in what a commit changed that was begun in the state `before`, while nobody else could commit. Where somebody has committed
@@ -181,7 +184,7 @@ impl Memory {
         // A transaction without any change leaves no mark.
         let follows = if after == before { changes.peek().is_none() } else { follows(after, before, 1) };
         if before.is_none() || state.as_of != before || !follows {
-            return state.forget();
+            return forget(state);
         }
         let now = Instant::now();
         for change in changes {
@@ -194,7 +197,7 @@ impl Memory {
                 // Neither its start nor its first receipt changes.
                 Change::Refreshed(row, id) => state.sessions.refresh(self.key(row), row, id),
                 Change::Deleted(until) if state.sessions.are_younger_than(until) => state.totals.deleted(until),
-                Change::Deleted(_) | Change::Anything => return state.forget(),
+                Change::Deleted(_) | Change::Anything => return forget(state),
             }
         }
         state.as_of = after;
@@ -224,7 +227,7 @@ impl Memory {
         let (mut state, now) = (self.write(), Instant::now());
         // Another process has changed the file since the last time, and nobody has written here: nothing of this is asked for any more.
         if state.as_of == state.was_as_of && !state.is_current() {
-            return state.forget();
+            return forget(state);
         }
         state.was_as_of = state.as_of;
         state.sessions.drop_oldest(now);
@@ -286,9 +289,20 @@ impl State {
         self.as_of.is_some() && self.as_of == self.mark()
     }
 
-    fn forget(&mut self) {
+    /// Returns the sessions for the caller to drop without the lock: to overwrite all of them takes some milliseconds.
+    #[must_use]
+    fn forget(&mut self) -> Sessions {
+        let forgotten = std::mem::take(&mut self.sessions);
         *self = Self { index: self.index.take(), opened: self.opened, ..Self::default() };
+        forgotten
     }
+}
+
+/// Forgets everything, and keeps others waiting no longer than that takes.
+fn forget(mut state: RwLockWriteGuard<'_, State>) {
+    let forgotten = state.forget();
+    drop(state);
+    drop(forgotten);
 }
 
 /// Whether so many commits lie between these states.

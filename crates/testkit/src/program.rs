@@ -115,7 +115,11 @@ impl Place {
     /// # Panics
     /// When it cannot be started, or what it prints is no text.
     pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut child = self.command(arguments).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        Self::run_to_end(self.command(arguments), arguments, input)
+    }
+
+    fn run_to_end(mut command: Command, arguments: &[&str], input: &str) -> Ended {
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         // A command that does not read its input may be gone already.
         let _ = child.stdin.take().expect("standard input is a pipe").write_all(input.as_bytes());
         let read = |mut from: Box<dyn Read + Send>| {
@@ -134,6 +138,20 @@ impl Place {
         let (out, err) = (out.join().expect("it was read"), err.join().expect("it was read"));
         let status = status.unwrap_or_else(|| unreachable!("{arguments:?} does not end: {out}{err}"));
         Ended { status: status.code(), out, err }
+    }
+
+    /// Runs a command on a terminal to its end, with this typed in; standard output has what the terminal shows.
+    ///
+    /// # Panics
+    /// When it cannot be started: `script`, which makes the terminal, is part of every Debian.
+    pub fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Ended {
+        let program = program().to_string_lossy();
+        let words = [&[&*program], arguments].concat();
+        let command = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''"))).collect::<Vec<_>>().join(" ");
+        let mut script = Command::new("script");
+        script.env("SHELL", "/bin/sh");
+        let arguments = ["--quiet", "--return", "--command", &command, "/dev/null"];
+        Self::run_to_end(self.given(script, &arguments), &arguments, typed)
     }
 
     /// Starts `serve` on a free port; further arguments are passed on.

@@ -135,3 +135,63 @@ async fn proxies_and_origins_may_be_repeated_or_listed() {
         assert_eq!(ended.status, Some(2), "{wrong:?}: {}", ended.err);
     }
 }
+
+#[test]
+fn nonsense_is_refused_at_the_start_and_told_by_config_check() {
+    let place = Place::new();
+    place.write("certificate", "");
+    for (wrong, told) in [
+        (&["--deadline-ms", "0"][..], "--deadline-ms is 0"),
+        (&["--deadline-ms", "18446744073709551615"], "--deadline-ms is 18446744073709551615"),
+        (&["--max-body-bytes", "0"], "--max-body-bytes is 0"),
+        (&["--max-body-bytes", "18446744073709551615"], "--max-body-bytes is 18446744073709551615"),
+        (&["--max-requests", "1"], "--max-requests is 1"),
+        (&["--max-requests", "18446744073709551615"], "--max-requests is 18446744073709551615"),
+        (&["--max-connections", "18446744073709551615"], "--max-connections is 18446744073709551615"),
+        (&["--tenant-rate", "4294967295"], "--tenant-rate is 4294967295"),
+        (&["--drain-s", "18446744073709551615"], "--drain-s is 18446744073709551615"),
+        (&["--admin-listen", "0.0.0.0:8080"], "both listen on 0.0.0.0:8080"),
+        (&["--docs", "admin"], "--admin-listen"),
+        (&["--tls-key", "certificate"], "--tls-certificate"),
+        (&["--tls-certificate", "certificate"], "--tls-key"),
+    ] {
+        for command in ["serve", "demo"] {
+            let failure = place.run(&[&[command], wrong].concat()).failure();
+            assert!(failure.contains(told), "{command} {wrong:?}: {failure}");
+        }
+        let checked = place.run(&[&["config", "check"], wrong].concat());
+        assert!(checked.status == Some(1) && checked.out.contains(told) && checked.out.lines().count() == 1, "{wrong:?}: {}", checked.out);
+        let doctor = place.run(&[&["doctor"], wrong].concat());
+        assert!(doctor.status == Some(1) && doctor.out.contains(told), "{wrong:?}: {}", doctor.out);
+    }
+    assert!(!place.path("calldata.db").exists(), "they are refused before anything is made");
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_warned_about_and_not_shown() {
+    let place = Place::new();
+    let secret = "hush-".repeat(8);
+    place.write("secret", &secret);
+    let flag = ["--token-secret", secret.as_str()];
+    let checked = place.run(&[&["config", "check"], &flag[..]].concat()).fine();
+    assert!(
+        checked.contains("warning: --token-secret can be read by every user") && checked.ends_with("the settings are fine\n"),
+        "{checked}"
+    );
+    let doctor = place.run(&[&["doctor", "--listen", "127.0.0.1:0"], &flag[..]].concat()).fine();
+    assert!(doctor.contains("note   settings     --token-secret can be read") && doctor.contains("--token-secret-file"), "{doctor}");
+    let served = place.serve(&flag);
+    let log = served.stop();
+    assert!(log.contains("--token-secret can be read") && log.contains("--token-secret-file"), "{log}");
+    for told in [checked, doctor, log] {
+        assert!(!told.contains("hush"), "{told}");
+    }
+    let password = ["config", "check", "--database-url", "postgres://user:hush@db/x", "--token-secret-file", "secret"];
+    let checked = place.run(&password).fine();
+    assert!(checked.contains("the password in --database-url") && !checked.contains("hush"), "{checked}");
+
+    let served = place.serve(&["--token-secret-file", "secret"]);
+    assert!(!served.stop().contains("can be read by every user"));
+    let place = place.with("CALLDATA_TOKEN_SECRET", &secret);
+    assert!(!place.run(&["config", "check"]).fine().contains("warning"));
+}

@@ -10,6 +10,9 @@ use calldata_testkit::program::{Ended, Place, Served, eventually};
 
 use super::{BOTS, PATIENCE, alone, ready, times};
 
+/// Without this only root may trace the program.
+const TRACEABLE: &str = "CALLDATA_CORE_DUMPS";
+
 /// A log that a commit has to end.
 const LONG_LOG_BYTES: u64 = 4_200 * 4_120;
 
@@ -45,7 +48,7 @@ fn a_failed_sync_loses_nothing() {
 fn a_failed_sync_of_the_database_ends_the_process_whoever_writes_the_log_back() {
     alone(async {
         let database = TestDatabase::new(Engine::Sqlite).await;
-        let place = Place::with_database(&database);
+        let place = Place::with_database(&database).with(TRACEABLE, "true");
         let credentials = Credentials::make(&place, "c");
         let (mut served, _) = ready(&place).await;
         let mut load = Load::start("long log", served.address, &credentials, BOTS);
@@ -93,7 +96,7 @@ fn a_failed_write_loses_nothing() {
 #[test]
 fn a_start_that_meets_a_fault_loses_nothing() {
     alone(async {
-        let place = Place::new();
+        let place = Place::new().with(TRACEABLE, "true");
         let credentials = Credentials::make(&place, "c");
         let (served, _) = ready(&place).await;
         let mut load = Load::start("before", served.address, &credentials, BOTS);
@@ -131,7 +134,7 @@ fn a_start_that_meets_a_fault_loses_nothing() {
 
 /// Lets the gateway meet each fault while bots post. It may end or go on; the next one finds everything.
 async fn under(faults: &[String]) -> (Fates, Verdict) {
-    let place = Place::new();
+    let place = Place::new().with(TRACEABLE, "true");
     let credentials = Credentials::make(&place, "c");
     let (mut fates, mut total) = (Fates::default(), Verdict::default());
     for (number, fault) in faults.iter().enumerate() {

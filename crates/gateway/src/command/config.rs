@@ -28,6 +28,7 @@ fn check(settings: Settings) -> Result<(), Failure> {
     told.extend(wrong_together(&settings));
     if told.is_empty() {
         show(&settings)?;
+        settings.warnings().iter().try_for_each(|warning| output::line(&format!("warning: {warning}")))?;
         return output::line("the settings are fine");
     }
     told.iter().try_for_each(|problem| output::line(problem))?;
@@ -51,16 +52,16 @@ pub(super) fn wrong_together(settings: &Settings) -> Vec<String> {
         Ok(url) => token_secret::check(settings, url).err(),
         Err(_) => None,
     };
-    let same = settings.admin_listen.filter(|admin| admin.port() != 0 && *admin == settings.listen());
-    let same = same.map(|address| format!("the API and the metrics cannot both listen on {address}; see --listen and --admin-listen"));
     let patience = settings.limits().deadline.as_millis();
-    let late = (patience == 0 || patience > 3_900)
+    let late = (3_901..=60_000)
+        .contains(&patience)
         .then(|| format!("a deadline of {patience} ms is of no use: bots give up after 4 000 ms; see --deadline-ms"));
+    let nonsense = settings.errors().into_iter().map(|error| error.to_string());
     let failures = [secrets, settings.server().err(), filter(settings).err(), settings.otlp_endpoint().err()]
         .into_iter()
         .flatten()
         .map(|failure| failure.to_string());
-    database.err().into_iter().chain(failures).chain(same).chain(late).collect()
+    database.err().into_iter().chain(failures).chain(nonsense).chain(late).collect()
 }
 
 /// What was given, and where; all else has its default.

@@ -7,10 +7,11 @@ use indicatif::ProgressBar;
 
 use super::{migrate, open_as_it_is, open_ours};
 use crate::cli::CopyTo;
-use crate::settings::Settings;
+use crate::settings::{Secret, Settings};
 use crate::{Failure, output};
 
 pub(super) async fn run(settings: &Settings, CopyTo { to, to_file }: CopyTo) -> Result<(), Failure> {
+    let is_password_shown = to.as_ref().is_some_and(Secret::is_url_with_password);
     let (from, to) = (settings.database()?, Settings { database_url: to, database_url_file: to_file, ..Settings::default() }.database()?);
     let source = open_ours(&from).await?;
     if source.pending_migrations().await.map_err(|error| Failure::because("the schema cannot be read", &error))? > 0 {
@@ -33,6 +34,9 @@ pub(super) async fn run(settings: &Settings, CopyTo { to, to_file }: CopyTo) -> 
         ),
         CopyError::Failed(error) => Failure::because("it could not be copied; empty the target, and copy again", &error),
     })?;
+    if is_password_shown {
+        tracing::warn!("every user of this machine could read the password in --to while this ran; name a file with --to-file instead");
+    }
     let digest = digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
     output::line(&format!("copied {tenants} tenants, {keys} keys, {sessions} sessions; both databases hold the same, sha256 {digest}"))
 }

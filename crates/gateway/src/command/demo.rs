@@ -7,10 +7,11 @@ use calldata_interchange::SessionDocument;
 use calldata_store::{Database, Direction, Url};
 use secrecy::ExposeSecret;
 
-use super::serve::{announce, base, prepare, serve};
+use super::serve::{announce, base, prepare, serve, warn};
 use super::{find_tenant, key as key_command, migrate, open_as_it_is, tenant};
 use crate::app::App;
 use crate::cli::{TenantNames, TenantProperties};
+use crate::documents::DocsAccess;
 use crate::settings::Settings;
 use crate::token_secret::token_secrets;
 use crate::{Failure, output};
@@ -20,6 +21,7 @@ const TENANT_ID: &str = "tenant001";
 const SAMPLES: &str = include_str!("../../samples/sessions.ndjson");
 
 pub(super) async fn run(settings: &Settings, data: Option<PathBuf>) -> Result<(), Failure> {
+    settings.validate().map_err(|error| Failure::new(error.to_string()))?;
     let options = settings.server()?;
     // The folder lives as long as the demo.
     let temporary = match data {
@@ -37,8 +39,9 @@ pub(super) async fn run(settings: &Settings, data: Option<PathBuf>) -> Result<()
     give_tenant(&database, &secret).await?;
     let (app, listener) = prepare(settings, database.clone(), token_secrets(settings, &url)?).await?;
     load_samples(&app, &database).await?;
+    warn(settings);
     let stop = announce(&listener, &options)?;
-    output::line(&instructions(&base(&listener, &options)?, secret.expose_secret()))?;
+    output::line(&instructions(&base(&listener, &options)?, secret.expose_secret(), options.docs))?;
     serve(&app, listener, options, stop).await
 }
 
@@ -67,10 +70,11 @@ async fn load_samples(app: &App, database: &Database) -> Result<(), Failure> {
     Ok(())
 }
 
-fn instructions(base: &str, secret: &str) -> String {
+fn instructions(base: &str, secret: &str, docs: DocsAccess) -> String {
     let caller = "%2B49301234567";
     let sample = format!("{base}/api/CallData?clientId={CLIENT_ID}&code={secret}&caller={caller}&callid=demo-call-1&timeLimit=86400");
     let history = format!("{base}/oifde/rest/api/queryRecordHistory");
+    let description = if docs == DocsAccess::On { format!("The API description: {base}/docs\n") } else { String::new() };
     format!(
         "
 client id  {CLIENT_ID}      (Parloa dialect: clientId)
@@ -91,7 +95,6 @@ Query the same sample, with its turns, in the other dialect:
   curl '{history}' --header 'Content-Type: application/json' --data '{{\"tenantId\":\"{TENANT_ID}\",\"authToken\":\"{secret}\",\"userMobile\":\"+49301234567\"}}'
   curl '{base}/oifde/rest/api/gettoken' --header 'Content-Type: application/json' --data '{{\"appKey\":\"{TENANT_ID}\",\"appSecret\":\"{secret}\"}}'
 
-The API description: {base}/docs
-Stop with Ctrl-C."
+{description}Stop with Ctrl-C."
     )
 }

@@ -110,11 +110,12 @@ async fn look(settings: &Settings) -> Vec<Finding> {
 }
 
 fn of_settings(settings: &Settings) -> Vec<Finding> {
+    const CHECK: &str = "settings";
     let wrong = config::wrong_together(settings);
-    if wrong.is_empty() {
-        return vec![Finding::fine("settings", "they can be read, and go together")];
-    }
-    wrong.into_iter().map(|what| Finding::fault("settings", what, "change it; config check shows where each setting comes from")).collect()
+    let faults = wrong.into_iter().map(|what| Finding::fault(CHECK, what, "change it; config check shows where each setting comes from"));
+    let notes = settings.warnings().into_iter().map(|warning| Finding::note(CHECK, warning.risk, warning.advice));
+    let findings: Vec<_> = faults.chain(notes).collect();
+    if findings.is_empty() { vec![Finding::fine(CHECK, "they can be read, and go together")] } else { findings }
 }
 
 fn of_clock() -> Finding {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use calldata_core::{Access, Audit, Eraser, Pseudonyms, Receipt, Timestamp};
 
-use super::{caller_of, clock, find_tenant, open, store_failed};
+use super::{caller_of, clock, confirmation, find_tenant, open, store_failed};
 use crate::cli::Erase;
 use crate::settings::Settings;
 use crate::token_secret::token_secrets;
@@ -15,6 +15,13 @@ pub(super) async fn run(settings: &Settings, erase: Erase) -> Result<(), Failure
     let secrets = token_secrets(settings, &url)?;
     let tenant = find_tenant(&database, &erase.client_id).await?;
     let caller = caller_of(erase.caller, erase.country, &tenant)?;
+    let question = format!("This erases a caller of {} from everything, for good. The caller again, to confirm: ", tenant.client_id);
+    if !erase.yes
+        && let Some(again) = confirmation::ask(&question)?
+        && !caller_of(again, erase.country, &tenant).is_ok_and(|again| again == caller)
+    {
+        return Err(Failure::new("that is another caller; nothing was erased"));
+    }
     let (database, pseudonyms) = (Arc::new(database), Pseudonyms::new(&secrets.all()));
     let audit = Audit::new(database.clone(), clock(), pseudonyms.clone());
     let eraser = Eraser::new(database, clock(), pseudonyms, audit);

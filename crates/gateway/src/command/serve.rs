@@ -2,21 +2,24 @@
 
 use std::convert::Infallible;
 
+use axum::Router;
 use calldata_store::Database;
 use oifde_api::TokenSecrets;
 use tokio::net::TcpListener;
 
 use super::{clock, open};
-use crate::app::App;
+use crate::app::{App, documents};
+use crate::documents::DocsAccess;
 use crate::server::Options;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsWarning};
 use crate::token_secret::token_secrets;
 use crate::{Failure, admin, output, server, supervisor, traces};
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
+    settings.validate().map_err(|error| Failure::new(error.to_string()))?;
     // What is missing is told before anything is waited for.
-    let secrets = token_secrets(settings, &settings.database()?)?;
     let options = settings.server()?;
+    let secrets = token_secrets(settings, &settings.database()?)?;
     let (database, _) = open(settings).await?;
     if let Some(endpoint) = settings.otlp_endpoint()? {
         // The library that sends waits for its answers on threads of its own.
@@ -24,6 +27,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     }
     let (app, listener) = prepare(settings, database, secrets).await?;
     let admin = admin(settings, &app)?;
+    warn(settings);
     let stop = announce(&listener, &options)?;
     let served = tokio::select! {
         served = serve(&app, listener, options, stop) => served,
@@ -35,7 +39,14 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     served
 }
 
-/// Serves metrics where that is asked for.
+/// Logs what makes the gateway less safe than it could be.
+pub(super) fn warn(settings: &Settings) {
+    for SettingsWarning { risk, advice } in settings.warnings() {
+        tracing::warn!(advice, "{risk}");
+    }
+}
+
+/// Serves metrics, and the API description, where that is asked for.
 fn admin<'a>(settings: &Settings, app: &'a App) -> Result<impl Future<Output = Infallible> + use<'a>, Failure> {
     let admin = match settings.admin_listen {
         None => None,
@@ -45,7 +56,8 @@ fn admin<'a>(settings: &Settings, app: &'a App) -> Result<impl Future<Output = I
             let counted = admin::count().map_err(|error| Failure::because("metrics cannot be counted", &error))?;
             let address = listener.local_addr().map_err(|error| Failure::because("the address is not known", &error))?;
             tracing::info!(%address, "metrics are served");
-            Some((admin::routes(counted.clone(), app.readiness()), counted, listener))
+            let documents = if settings.docs() == DocsAccess::Admin { documents() } else { Router::new() };
+            Some((admin::routes(counted.clone(), app.readiness()).merge(documents), counted, listener))
         }
     };
     Ok(async move {

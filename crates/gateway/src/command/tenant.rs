@@ -1,17 +1,17 @@
 //! `tenant`: whose data is whose.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::BufRead;
 
 use calldata_core::arrivals::WaitLimits;
 use calldata_core::tenant::NOTHING_EXPIRED;
-use calldata_core::{DirectoryStore, Masking, Sessions, Tenant, Timestamp};
+use calldata_core::{DirectoryStore, Masking, Purge, Sessions, Tenant, Timestamp};
 use calldata_store::Database;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 
 use super::purge::wipe;
-use super::{clock, find_tenant, moment_to_delete_by, open, store_failed};
+use super::{clock, confirmation, find_tenant, moment_to_delete_by, open, store_failed};
 use crate::cli::{ChangedNames, Json, MaskAfter, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
 use crate::{Failure, output};
@@ -25,10 +25,10 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
         }
         TenantCommand::List { json } => list(&database, &json).await,
         TenantCommand::Show { tenant, json } => show(&find_tenant(&database, &tenant.client_id).await?, &json),
-        TenantCommand::Update { tenant, names, properties, trust, json } => {
+        TenantCommand::Update { tenant, names, properties, trust, yes, json } => {
             let ChangedNames { name, new_client_id, tenant_id } = names;
             let mut changed = find_tenant(&database, &tenant.client_id).await?;
-            let (country, retention) = (changed.default_country, changed.retention);
+            let (before, country, retention) = (changed.clone(), changed.default_country, changed.retention);
             changed.name = name.unwrap_or(changed.name);
             changed.client_id = new_client_id.unwrap_or(changed.client_id);
             changed.oifde_id = tenant_id.unwrap_or(changed.oifde_id);
@@ -36,6 +36,9 @@ pub(super) async fn run(settings: &Settings, command: TenantCommand) -> Result<(
             // What has expired by then is deleted below.
             let now = if is_kept_otherwise { moment_to_delete_by(&database, &trust).await? } else { clock().now() };
             set(&mut changed, properties, now)?;
+            if changed.retention.in_days() < retention.in_days() && !yes {
+                confirm_shorter_retention(&database, before, &changed).await?;
+            }
             save(&database, &changed).await?;
             let sessions = Sessions::new(Arc::new(database.clone()), clock(), WaitLimits::default());
             if changed.retention != retention {
@@ -163,15 +166,37 @@ async fn delete(database: &Database, client_id: &str, yes: Option<String>, json:
 }
 
 fn ask_for_name(tenant: &Tenant) -> Result<String, Failure> {
-    let input = std::io::stdin();
-    if input.is_terminal() {
-        eprint!("This deletes {} with its keys and all its sessions. Its name, to confirm: ", tenant.client_id);
-        // A prompt that cannot be shown is answered by nobody.
-        let _ = std::io::stderr().flush();
+    let question = format!("This deletes {} with its keys and all its sessions. Its name, to confirm: ", tenant.client_id);
+    if let Some(name) = confirmation::ask(&question)? {
+        return Ok(name);
     }
+    // A script may send the name.
     let mut line = String::new();
-    input.lock().read_line(&mut line).map_err(|error| Failure::because("the name cannot be read", &error))?;
+    std::io::stdin().lock().read_line(&mut line).map_err(|error| Failure::because("the name cannot be read", &error))?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Asks on a terminal before sessions are deleted that the retention kept until now.
+async fn confirm_shorter_retention(database: &Database, before: Tenant, after: &Tenant) -> Result<(), Failure> {
+    let purge = Purge::new(Arc::new(database.clone()), clock());
+    let backlog = purge.backlog(&[Arc::new(before), Arc::new(after.clone())]).await;
+    let backlog = backlog.map_err(|error| store_failed("what a shorter retention deletes cannot be counted", &error))?;
+    let counts: Vec<_> = backlog.iter().map(|expired| expired.sessions).collect();
+    // What had expired before is not lost by this.
+    let lost = match counts.as_slice() {
+        [before, after] => after.saturating_sub(*before),
+        [after] => *after,
+        _ => 0,
+    };
+    if lost == 0 {
+        return Ok(());
+    }
+    let (days, client_id) = (after.retention.in_days(), &after.client_id);
+    let question = format!("A retention of {days} days deletes {lost} sessions of {client_id}, for good. Type yes to delete them: ");
+    match confirmation::ask(&question)? {
+        Some(answer) if answer != "yes" => Err(Failure::new("not confirmed; nothing was changed")),
+        _ => Ok(()),
+    }
 }
 
 async fn list(database: &Database, json: &Json) -> Result<(), Failure> {

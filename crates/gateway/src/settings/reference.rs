@@ -53,6 +53,7 @@ impl Setting {
             "ORIGIN" => "a list of origins, such as [\"https://desk.example\"]",
             "SHARE" => "a number from 0 to 1",
             "FORMAT" => "\"plain\" or \"json\"",
+            "WHERE" => "\"on\", \"admin\" or \"off\"",
             _ => "a text in quotes",
         }
     }

@@ -66,6 +66,15 @@ pub(super) fn pack(row: &Model, bytes: &mut Vec<u8>) {
     }
 }
 
+/// How many bytes a packed row has at most.
+pub(super) fn packed_len_bound(row: &Model) -> usize {
+    /// A length in pieces of 7 bits, and what tells a UUID from a text.
+    const PREFIX_BYTES: usize = 11;
+    let optional = [&row.country_code, &row.content, &row.conversation, &row.turns, &row.answers, &row.details];
+    let texts = [&row.call_id, &row.caller_key, &row.id, &row.fields, &row.caller].into_iter().chain(optional.into_iter().flatten());
+    NUMBERS + 11 * PREFIX_BYTES + texts.map(String::len).sum::<usize>()
+}
+
 /// Notes in a packed row that it was received then, if that is later than before.
 pub(super) fn receive_again(row: &mut [u8], at: i64) {
     let last = Packed::of(row).received_last().max(at);
@@ -228,6 +237,7 @@ pub(super) mod tests {
         for row in [row("030 123", None), row("+4930123", Some("x".into())), row("", long(63)), row("x", long(64)), row("x", long(100_000))]
         {
             let mut bytes = packed(&row);
+            assert!((bytes.len()..bytes.len() + 150).contains(&packed_len_bound(&row)));
             let packed = Packed::of(&bytes);
             assert!(packed.unpack().unwrap() == row);
             assert!(packed.is_of(-7, "call", "+4930123"));

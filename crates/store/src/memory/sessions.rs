@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::packed::{Packed, pack, receive_again};
+use super::packed::{Packed, pack, packed_len_bound, receive_again};
 use crate::entity::session::Model;
 
 /// What is kept at most, in bytes of rows, which is some 100 000 of the usual size; 20 to 40 bytes a row are spent on finding them.
@@ -43,6 +43,13 @@ struct Piece {
     oldest: i64,
     /// Rows: their hash, their length, and what was packed.
     rows: Vec<u8>,
+}
+
+impl Drop for Piece {
+    /// Freed memory keeps its content until it is used again, which may be never.
+    fn drop(&mut self) {
+        overwrite(&mut self.rows);
+    }
 }
 
 /// Below this a row leaves a piece as large as it was made.
@@ -104,6 +111,14 @@ impl Sessions {
         let number = self.first.checked_add(u32::try_from(self.pieces.len() - 1).ok()?)?;
         let Piece { oldest, rows, .. } = self.pieces.back_mut()?;
         let at = rows.len();
+        let needed = HEAD_BYTES + packed_len_bound(row);
+        if rows.capacity() - at < needed {
+            // Not by itself: that would leave a copy behind.
+            let mut larger = Vec::with_capacity(at + needed);
+            larger.extend_from_slice(rows);
+            overwrite(rows);
+            *rows = larger;
+        }
         rows.extend_from_slice(&key.to_le_bytes());
         rows.extend_from_slice(&[0; 4]);
         pack(row, rows);
@@ -146,9 +161,10 @@ impl Sessions {
             sessions.pieces.front().is_some_and(|first| sessions.bytes > MAX_BYTES || now.duration_since(first.since) > MAX_AGE)
         };
         while is_over(self) {
-            let Some(Piece { rows, .. }) = self.pieces.pop_front() else { return };
+            let Some(piece) = self.pieces.pop_front() else { return };
+            let rows = &piece.rows;
             let mut at = 0;
-            while let Some((key, row)) = row_at(&rows, at) {
+            while let Some((key, row)) = row_at(rows, at) {
                 let place = u32::try_from(at).ok().map(|at| Place { piece: self.first, at });
                 if self.places.get(&key).copied() == place {
                     self.places.remove(&key);
@@ -170,6 +186,12 @@ impl Sessions {
         let piece = self.pieces.get_mut(usize::try_from(place.piece.checked_sub(self.first)?).ok()?)?;
         piece.rows.get_mut(usize::try_from(place.at).ok()? + HEAD_BYTES..)
     }
+}
+
+fn overwrite(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // The compiler may leave out what is written into memory that is freed next, unless it could still be read.
+    std::hint::black_box(bytes);
 }
 
 /// The hash and the bytes of the row that begins there.

@@ -75,10 +75,10 @@ pub(super) fn of_open_files(settings: &Settings) -> Finding {
     const CHECK: &str = "open files";
     let connections = settings.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS).get() as u64;
     match getrlimit(Resource::Nofile).maximum {
-        Some(limit) if limit < connections + OTHER_FILES => Finding::note(
+        Some(limit) if limit < connections.saturating_add(OTHER_FILES) => Finding::note(
             CHECK,
             format!("at most {limit} may be open, and there may be {connections} connections"),
-            format!("raise the limit to {} (systemd: LimitNOFILE=), or set --max-connections", connections + OTHER_FILES),
+            format!("raise the limit to {} (systemd: LimitNOFILE=), or set --max-connections", connections.saturating_add(OTHER_FILES)),
         ),
         limit => Finding::fine(CHECK, limit.map_or("as many as it likes".into(), |limit| format!("at most {limit} may be open"))),
     }

@@ -25,6 +25,7 @@ mod fair_queue;
 mod group_commit;
 mod memory;
 mod migration;
+mod open_erasures;
 mod outbox;
 mod pools;
 mod postgres;

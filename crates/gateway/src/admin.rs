@@ -37,6 +37,10 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!("calldata_commit_seconds", Unit::Seconds, "Time of a commit");
     describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");
     describe_counter!("calldata_audit_lost_total", "Reads and writes of which it could not be noted who did them");
+    describe_counter!(
+        "calldata_audit_dropped_total",
+        "Entries of audit trails that were dropped because a tenant had more than its budget"
+    );
     describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
     describe_gauge!("calldata_database_connections", "Connections to the database, by pool and state: idle, busy");
     describe_counter!("calldata_webhook_deliveries_total", "Attempts to tell a webhook, by outcome: delivered, failed, dead, gone, moot");

@@ -137,7 +137,8 @@ impl App {
         };
         let deliver = Arc::clone(&self.deliverer).keep(|| sessions.stored());
         let (watch, purge, erase) = (sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
-        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), deliver);
+        let audit = async { tokio::join!(self.audit.keep(), self.audit.keep_within_budget(directory)) };
+        tokio::join!(look, rewrite, watch, purge, erase, audit, deliver);
     }
 
     /// The service that answers requests; pages of these origins may use it.

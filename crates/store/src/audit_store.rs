@@ -12,6 +12,7 @@ use sea_orm::{
 use serde_json::json;
 
 use crate::Database;
+use crate::disk_reserve::no_room;
 use crate::engine::Engine;
 use crate::entity::audit::{Column, Entity, Model};
 use crate::error::{Unreadable, of_statement};
@@ -46,6 +47,9 @@ impl AuditStore for Database {
         if rows.is_empty() {
             return Ok(());
         }
+        if self.is_disk_low() && entries.iter().any(|entry| entry.action != Action::Erased) {
+            return Err(no_room());
+        }
         match self.hot() {
             Engine::File(file) => file.notes.append(rows).await,
             Engine::Server(_) => self.writer().transact(&rows, |transaction, rows| Box::pin(append(transaction, rows))).await,
@@ -55,6 +59,9 @@ impl AuditStore for Database {
     async fn gather_audit(&self, entries: Vec<GatheredEntry>) -> Vec<Unwritten> {
         if entries.is_empty() {
             return Vec::new();
+        }
+        if self.is_disk_low() {
+            return vec![Unwritten { entries: entries.into_iter().map(|gathered| gathered.entry).collect(), error: no_room() }];
         }
         match self.hot() {
             Engine::File(file) => file.notes.gather(entries).await,

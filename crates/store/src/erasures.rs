@@ -18,12 +18,15 @@ use crate::error::{Unreadable, of_file_statement, of_statement};
 use crate::memory::Change;
 use crate::open_erasures::Open;
 use crate::outbox::{Told, mark, number_of, tell};
+use crate::session_deletes::text_bytes;
 use crate::sqlite::scrub::scrub;
 use crate::transact::Work;
 use crate::webhook_deliveries::forget_in;
 
 /// Sessions that are erased in one transaction; each has its pages overwritten.
 const TOGETHER: u64 = 200;
+/// How many bytes of text these may hold, the last one apart: all of it goes through the log, for which a nearly full disk has room.
+const BYTES_TOGETHER: i64 = 1 << 20;
 /// Events that are looked at, and deleted, at a time.
 const EVENTS_TOGETHER: usize = 5_000;
 /// Sessions whose deliveries are forgotten at a time.
@@ -88,7 +91,15 @@ impl Erasures for Database {
         };
         let given = (erasure.clone(), received_until, now, self.recognised_by().get().cloned());
         let changes = |erased: &u64| (*erased > 0).then_some(Change::Anything);
-        let (erased, _) = self.writer().transact_on_sessions(&given, erase, changes).await?;
+        let erased = match self.writer().transact_on_sessions(&given, erase, changes).await {
+            Err(StoreError::NoRoom(_)) => {
+                // On a full disk the log is the room there is.
+                self.empty_log().await?;
+                self.writer().transact_on_sessions(&given, erase, changes).await
+            }
+            erased => erased,
+        };
+        let (erased, _) = erased?;
         if erased > 0 {
             self.elsewhere().tell();
         }
@@ -181,8 +192,8 @@ impl Erasures for Database {
 /// Commit and place of an event.
 type EventPlace = (i64, i64);
 
-/// A session that is to be erased: its identifier, its digest, and when it was first received.
-type ToErase = (String, Option<Vec<u8>>, i64);
+/// A session that is to be erased: its identifier, its digest, when it was first received, and its bytes.
+type ToErase = (String, Option<Vec<u8>>, i64, i64);
 
 async fn erase_in(
     transaction: &DatabaseTransaction,
@@ -199,7 +210,13 @@ async fn erase_in(
         // Another instance may erase the same ones at this moment: only one of them is to count and to tell.
         sessions = sessions.lock_exclusive();
     }
-    let sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
+    let mut sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
+    let mut room = BYTES_TOGETHER;
+    sessions.retain(|(.., bytes)| {
+        let fits = room > 0;
+        room -= bytes;
+        fits
+    });
     if sessions.is_empty() {
         return Ok(0);
     }
@@ -210,7 +227,7 @@ async fn erase_in(
         .all(transaction)
         .await
         .map_err(of_statement)?;
-    let posts = sessions.iter().filter_map(|(_, digest, first)| Some((digest.clone()?, *first, replay::WINDOW)));
+    let posts = sessions.iter().filter_map(|(_, digest, first, _)| Some((digest.clone()?, *first, replay::WINDOW)));
     // With what was asked for: another request under the same name is another one.
     let names = names.iter().map(|name| ([&name.name[..], &name.request[..]].concat(), name.done_at, purge::NAME_RETENTION));
     for (what, since, window) in posts.chain(names) {
@@ -252,6 +269,7 @@ fn of_caller(tenant: TenantId, caller: &CallerKey, received_until: Option<Timest
     session::Entity::find()
         .select_only()
         .columns([Column::Id, Column::ReplayDigest, Column::ReceivedFirst])
+        .expr_as(text_bytes(), "bytes")
         .filter(Column::TenantId.eq(tenant.number()))
         .filter(Column::CallerKey.eq(caller.as_str()))
         .filter(Condition::all().add_option(received))

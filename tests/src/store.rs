@@ -6,6 +6,7 @@ use calldata_store::Database;
 use calldata_testkit::builders::{a_tenant, call_id, caller_key};
 
 mod audit;
+mod bounds;
 mod callers;
 mod directory;
 mod expiry;

@@ -1,25 +1,33 @@
 //! Who read, wrote, exported and erased what. Of a caller only a keyed hash is kept.
 //!
-//! What is read and written is noted within a second of it, so that nobody waits for that; what is exported and erased, before it is
-//! answered.
+//! What is read and written is noted within a second of it, so that nobody waits for that, and once an hour for each key, action and
+//! caller, with a count; what is exported and erased, before it is answered.
 
-use std::hash::RandomState;
+mod budget;
+mod memo;
+mod queue;
+
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hashbrown::{Equivalent, HashMap};
-
+use self::budget::RowCounts;
+use self::memo::{Known, Memo};
+use self::queue::{Deed, Queue, TenantNotes, bounded, merged};
 use crate::access::Access;
 use crate::clock::Clock;
+use crate::directory::Directory;
 use crate::port::{AuditStore, StoreError};
 use crate::pseudonym::Pseudonyms;
 use crate::uncancelled::uncancelled;
-use crate::{CallerKey, KeyId, TenantId, Timestamp};
+use crate::{CallerKey, KeyId, Tenant, TenantId, Timestamp};
 
 /// How often it is written down.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How many are written down each time with their callers; a flood is counted beyond that, and not told apart.
-const MAX_APART: usize = 5_000;
+/// How often it is looked whether a tenant has more entries than it may have.
+const BUDGET_INTERVAL: Duration = Duration::from_secs(10);
+/// What one key did with one caller's sessions within this time is one entry.
+const HOUR_MS: i64 = 3_600_000;
 /// How many are handed to the store at a time.
 const TOGETHER: usize = 250;
 /// How many are kept until the store has time for them.
@@ -52,6 +60,11 @@ impl Action {
         }
     }
 
+    /// Whether all of an hour is one entry, which has the time of the first.
+    pub fn is_gathered(self) -> bool {
+        matches!(self, Self::Read | Self::Wrote)
+    }
+
     /// The one of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.name() == name)
@@ -63,7 +76,7 @@ impl Action {
 pub struct Entry {
     /// Tells entries of one moment apart.
     pub id: i64,
-    /// When, to the second or so.
+    /// When, to the second or so; the first time in its hour, where it is gathered.
     pub at: Timestamp,
     /// Whose data it was.
     pub tenant: TenantId,
@@ -77,10 +90,43 @@ pub struct Entry {
     pub sessions: u64,
 }
 
+impl Entry {
+    /// The hour that it belongs to.
+    fn hour(&self) -> i64 {
+        self.at.epoch_ms().div_euclid(HOUR_MS)
+    }
+}
+
+/// An entry that may have been written before, in which case its sessions are added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatheredEntry {
+    /// The entry, at the place where it is or comes to be.
+    pub entry: Entry,
+    /// It may be at another place of the same hour, which the store has to look for.
+    pub may_be_elsewhere: bool,
+}
+
+impl GatheredEntry {
+    /// The hour that it belongs to, as its first and last millisecond.
+    pub fn hour_ms(&self) -> (i64, i64) {
+        let first = self.entry.hour() * HOUR_MS;
+        (first, first + HOUR_MS - 1)
+    }
+}
+
+/// Entries that could not be written, and why.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// These.
+    pub entries: Vec<Entry>,
+    /// Why.
+    pub error: StoreError,
+}
+
 /// Which entries are asked for; all that is given must match.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryFilter {
-    /// Then or later.
+    /// Then or later; of what is gathered, in that hour or later.
     pub from: Option<Timestamp>,
     /// Then or earlier.
     pub until: Option<Timestamp>,
@@ -92,6 +138,13 @@ pub struct EntryFilter {
     pub callers: Vec<String>,
 }
 
+impl EntryFilter {
+    /// From when on what is gathered may be meant: the beginning of an hour.
+    pub fn gathered_from(&self) -> Option<Timestamp> {
+        self.from.map(|from| Timestamp::clamped(from.epoch_ms().div_euclid(HOUR_MS) * HOUR_MS))
+    }
+}
+
 /// Where an entry stands: the newest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryPlace {
@@ -101,66 +154,41 @@ pub struct EntryPlace {
     pub id: i64,
 }
 
-/// What is told apart: what one key did with one caller's sessions.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Deed {
-    tenant: TenantId,
-    key: KeyId,
-    action: Action,
-    caller: CallerKey,
-}
-
-/// The same, of which there may be one already, so that nothing has to be copied to find out. Its hash has to be that of the other.
-#[derive(Hash)]
-struct Found<'f> {
-    tenant: TenantId,
-    key: &'f KeyId,
-    action: Action,
-    caller: &'f CallerKey,
-}
-
-impl Equivalent<Deed> for Found<'_> {
-    fn equivalent(&self, deed: &Deed) -> bool {
-        let Deed { tenant, key, action, caller } = deed;
-        self.tenant == *tenant && self.action == *action && self.key == key && self.caller == caller
-    }
-}
-
-/// What was noted and is not written down yet, and how many sessions it was.
-#[derive(Debug, Default)]
-struct Waiting {
-    apart: HashMap<Deed, u64, RandomState>,
-    /// Beyond what is told apart.
-    counted: HashMap<(TenantId, KeyId, Action), u64, RandomState>,
-}
-
 /// Notes who did what.
 pub struct Audit {
     store: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
     pseudonyms: Pseudonyms,
-    waiting: Mutex<Waiting>,
-    /// What the store had no time or room for yet; held by whoever writes down what waited.
-    late: tokio::sync::Mutex<Vec<Entry>>,
+    waiting: Mutex<Queue>,
+    /// Held by whoever writes down what waited.
+    written: tokio::sync::Mutex<Writing>,
+    rows: RowCounts,
+}
+
+/// What has to be known to write on.
+#[derive(Debug, Default)]
+struct Writing {
+    /// What the store had no time or room for yet.
+    late: Vec<Entry>,
+    memo: Memo,
 }
 
 impl Audit {
     /// Keeps it in `store`, by `clock`, with callers named by `pseudonyms`.
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, pseudonyms: Pseudonyms) -> Arc<Self> {
-        Arc::new(Self { store, clock, pseudonyms, waiting: Mutex::default(), late: tokio::sync::Mutex::default() })
+        Arc::new(Self {
+            store,
+            clock,
+            pseudonyms,
+            waiting: Mutex::default(),
+            written: tokio::sync::Mutex::default(),
+            rows: RowCounts::default(),
+        })
     }
 
     /// Notes that somebody did something with a session of that caller. Written down within a second.
     pub fn note(&self, access: &Access, action: Action, caller: &CallerKey) {
-        let found = Found { tenant: access.tenant.id, key: &access.key, action, caller };
-        let mut waiting = self.lock();
-        if let Some(sessions) = waiting.apart.get_mut(&found) {
-            *sessions += 1;
-        } else if waiting.apart.len() < MAX_APART {
-            waiting.apart.insert(Deed { tenant: found.tenant, key: found.key.clone(), action, caller: caller.clone() }, 1);
-        } else {
-            *waiting.counted.entry((found.tenant, found.key.clone(), action)).or_default() += 1;
-        }
+        self.lock().note(access.tenant.id, &access.key, action, caller);
     }
 
     /// Writes down at once that somebody did something with so many sessions, of a caller or of many.
@@ -168,13 +196,16 @@ impl Audit {
     /// # Errors
     /// When the store could not.
     pub async fn write_down(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) -> Result<(), StoreError> {
-        self.store.append_audit(&[self.entry_of(access, action, caller, sessions)]).await
+        let entry = self.entry_of(access, action, caller, sessions);
+        self.rows.add(&entry);
+        self.store.append_audit(&[entry]).await
     }
 
     /// Writes down at once how many sessions it was in the end, of something that was written down before it was done. For what is done
     /// cannot be refused any more, the number is lost where the store could not, and counted.
     pub async fn write_down_how_many(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) {
         let entry = self.entry_of(access, action, caller, sessions);
+        self.rows.add(&entry);
         if let Err(error) = self.store.append_audit(std::slice::from_ref(&entry)).await {
             lost(&[entry], Some(&error));
         }
@@ -209,36 +240,72 @@ impl Audit {
     /// Writes down what waits for the last time: what could not be is lost, and counted.
     pub async fn end(self: &Arc<Self>) {
         self.flush().await;
-        let late = std::mem::take(&mut *self.late.lock().await);
+        let late = std::mem::take(&mut self.written.lock().await.late);
         if !late.is_empty() {
             lost(&late, None);
         }
     }
 
     async fn write_all(&self) {
-        let mut late = self.late.lock().await;
-        let waiting = std::mem::take(&mut *self.lock());
-        let mut entries = std::mem::take(&mut *late).into_iter().chain(self.entries_of(waiting));
+        let mut written = self.written.lock().await;
+        let Writing { late, memo } = &mut *written;
+        let waiting = self.lock().take();
+        let waiting = self.entries_of(waiting);
+        let entries: Vec<_> = if late.is_empty() { waiting.collect() } else { merged(std::mem::take(late).into_iter().chain(waiting)) };
+        let mut entries = entries.into_iter();
         loop {
             // A few at a time, also for the sake of whoever else has something to compute.
             let some: Vec<_> = entries.by_ref().take(TOGETHER).collect();
             if some.is_empty() {
                 return;
             }
-            match self.store.append_audit(&some).await {
-                Ok(()) => {}
-                Err(error @ (StoreError::Busy(_) | StoreError::NoRoom(_))) => {
-                    late.extend(some.into_iter().chain(entries));
-                    let kept = late.len().min(MAX_LATE);
-                    let beyond = late.split_off(kept);
-                    if !beyond.is_empty() {
-                        lost(&beyond, Some(&error));
-                    }
-                    return;
+            let unwritten = self.write_some(memo, some).await;
+            if let Some(error) = self.keep_late(late, unwritten) {
+                late.extend(entries);
+                let (kept, beyond) = bounded(std::mem::take(late), MAX_LATE);
+                *late = kept;
+                if !beyond.is_empty() {
+                    lost(&beyond, Some(&error));
                 }
-                Err(error) => lost(&some, Some(&error)),
+                return;
             }
         }
+    }
+
+    /// Writes entries where they belong; remembers those that were written, and gives the others back.
+    async fn write_some(&self, memo: &mut Memo, entries: Vec<Entry>) -> Vec<Unwritten> {
+        let mut new = Vec::new();
+        let gathered = entries.into_iter().map(|mut entry| {
+            let known = memo.find(&entry);
+            if let Known::At(EntryPlace { at, id }) = known {
+                (entry.at, entry.id) = (at, id);
+            } else {
+                new.push(entry.clone());
+            }
+            GatheredEntry { entry, may_be_elsewhere: known == Known::Unknown }
+        });
+        let gathered: Vec<_> = gathered.collect();
+        let unwritten = self.store.gather_audit(gathered).await;
+        let failed = |entry: &Entry| unwritten.iter().flat_map(|unwritten| &unwritten.entries).any(|other| other.id == entry.id);
+        for entry in new.iter().filter(|entry| unwritten.is_empty() || !failed(entry)) {
+            memo.remember(entry);
+            self.rows.add(entry);
+        }
+        unwritten
+    }
+
+    /// Keeps what the store had no time or room for, and says why it had not; the rest is lost.
+    fn keep_late(&self, late: &mut Vec<Entry>, unwritten: Vec<Unwritten>) -> Option<StoreError> {
+        let mut why = None;
+        for Unwritten { entries, error } in unwritten {
+            if matches!(error, StoreError::Busy(_) | StoreError::NoRoom(_)) {
+                late.extend(entries);
+                why = Some(error);
+            } else {
+                lost(&entries, Some(&error));
+            }
+        }
+        why
     }
 
     /// Writes down what waits, again and again, until the task is dropped.
@@ -249,14 +316,34 @@ impl Audit {
         }
     }
 
-    /// What one key did with one caller's sessions in a second is one entry.
-    fn entries_of(&self, waiting: Waiting) -> impl Iterator<Item = Entry> {
-        let apart = waiting.apart.into_iter().map(|(Deed { tenant, key, action, caller }, sessions)| {
-            let caller = self.pseudonyms.of_caller(tenant, &caller);
-            self.entry(tenant, key, action, Some(caller), sessions)
-        });
-        let counted = waiting.counted.into_iter().map(|((tenant, key, action), sessions)| self.entry(tenant, key, action, None, sessions));
-        apart.chain(counted)
+    /// Keeps each tenant's entries within its budget, until the task is dropped.
+    pub async fn keep_within_budget(&self, directory: &Directory) {
+        loop {
+            tokio::time::sleep(BUDGET_INTERVAL).await;
+            if let Err(error) = self.enforce_budget(&directory.tenants()).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the audit trail could not be kept within its budget");
+            }
+        }
+    }
+
+    /// Drops the oldest entries of tenants that have more than their budget.
+    ///
+    /// # Errors
+    /// When the store could not; what was dropped until then is gone, and doing it again is safe.
+    pub async fn enforce_budget(&self, tenants: &[Arc<Tenant>]) -> Result<(), StoreError> {
+        self.rows.enforce(&*self.store, tenants).await
+    }
+
+    /// What one key did with one caller's sessions in a second is one entry, which is added to that of the hour where there is one.
+    fn entries_of(&self, waiting: HashMap<TenantId, TenantNotes>) -> impl Iterator<Item = Entry> {
+        waiting.into_iter().flat_map(move |(tenant, TenantNotes { apart, counted })| {
+            let apart = apart.into_iter().map(move |(Deed { key, action, caller }, sessions)| {
+                let caller = self.pseudonyms.of_caller(tenant, &caller);
+                self.entry(tenant, key, action, Some(caller), sessions)
+            });
+            let counted = counted.into_iter().map(move |((key, action), sessions)| self.entry(tenant, key, action, None, sessions));
+            apart.chain(counted)
+        })
     }
 
     fn entry_of(&self, access: &Access, action: Action, caller: Option<&CallerKey>, sessions: u64) -> Entry {
@@ -268,7 +355,7 @@ impl Audit {
         Entry { id: rand::random::<i64>() & i64::MAX, at: self.clock.now(), tenant, key, action, caller, sessions }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

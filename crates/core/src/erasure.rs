@@ -1,8 +1,10 @@
 //! Erasing what is known of a caller, in all that tells of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::access::Access;
@@ -19,6 +21,11 @@ const STRAGGLERS: Duration = Duration::from_secs(4);
 const STRAGGLER_INTERVAL: Duration = Duration::from_millis(500);
 /// How often it is looked for erasures that are to be finished.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Erasures that are finished together, and whose stragglers are erased in one pass. Tenants take turns, so that each of them is among
+/// these.
+const MAX_BATCH: u64 = 1_000;
+/// How long after erasures that found nothing the free space of the files is overwritten at the latest.
+const FREE_SPACE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A caller that is to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +93,12 @@ impl Eraser {
     pub async fn erase_for_good(self: &Arc<Self>, access: &Access, caller: CallerKey) -> Result<Receipt, StoreError> {
         let (erasure, _) = self.erase_now(access, caller).await?;
         tokio::time::sleep(STRAGGLERS).await;
-        while !self.finish(&erasure).await? {
+        loop {
+            self.erase_stragglers(&erasure).await?;
+            let sessions = self.receipt_of(&erasure).await?.sessions;
+            if self.finish(vec![(erasure.clone(), sessions)]).await? != Wipe::Refused {
+                break;
+            }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
         self.receipt_of(&erasure).await
@@ -98,7 +110,7 @@ impl Eraser {
         let erasure = self.begin(access.tenant.id, caller.clone()).await?;
         // All that is there, whenever it says that it was received: another instance's clock may be ahead, or this one was set back.
         self.erase_sessions(&erasure, None).await?;
-        self.store.note_invisible(&erasure, self.clock.now()).await?;
+        self.store.note_invisible(std::slice::from_ref(&erasure), self.clock.now()).await?;
         let receipt = self.receipt_of(&erasure).await?;
         self.audit.write_down_how_many(access, Action::Erased, Some(&caller), receipt.sessions).await;
         Ok((erasure, receipt))
@@ -135,19 +147,30 @@ impl Eraser {
         self.erase_sessions(erasure, Some(erasure.requested_at)).await
     }
 
-    /// Erases what came late, what was told, whose it was, and the bytes of all of it; false where it has to be tried again.
-    async fn finish(&self, erasure: &Erasure) -> Result<bool, StoreError> {
-        if erasure.caller.is_some() {
-            self.erase_stragglers(erasure).await?;
-            self.store.note_invisible(erasure, self.clock.now()).await?;
-            self.store.erase_events(erasure).await?;
-            self.store.forget_caller(erasure).await?;
+    /// Erases what was told of erasures that have no session left, whose they were, and the bytes of all of it. One wipe serves all of
+    /// them: what they deleted was deleted before it begins.
+    async fn finish(&self, erasures: Vec<(Erasure, u64)>) -> Result<Wipe, StoreError> {
+        let named: Vec<_> = erasures.iter().map(|(erasure, _)| erasure).filter(|erasure| erasure.caller.is_some()).cloned().collect();
+        self.store.note_invisible(&named, self.clock.now()).await?;
+        let mut by_tenant: BTreeMap<TenantId, Vec<Erasure>> = BTreeMap::new();
+        for (erasure, _) in erasures.iter().filter(|(erasure, sessions)| *sessions > 0 && erasure.caller.is_some()) {
+            by_tenant.entry(erasure.tenant).or_default().push(erasure.clone());
         }
-        if !self.store.wipe_now().await? {
-            return Ok(false);
+        for of_tenant in by_tenant.values() {
+            self.store.erase_events(of_tenant).await?;
         }
-        self.store.end_erasure(erasure, self.clock.now()).await?;
-        Ok(true)
+        self.store.forget_callers(&named).await?;
+        let (wipe, wiped) = if erasures.iter().any(|(_, sessions)| *sessions > 0) {
+            (Wipe::Full, self.store.wipe_now().await?)
+        } else {
+            (Wipe::Receipts, self.store.wipe_receipts().await?)
+        };
+        if !wiped {
+            return Ok(Wipe::Refused);
+        }
+        let erasures: Vec<_> = erasures.into_iter().map(|(erasure, _)| erasure).collect();
+        self.store.end_erasures(&erasures, self.clock.now()).await?;
+        Ok(wipe)
     }
 
     /// Finishes erasures, those too that another process began, until the task is dropped.
@@ -164,27 +187,56 @@ impl Eraser {
     }
 
     async fn keep_finishing(&self) {
+        let mut last_full = Instant::now();
+        let mut is_free_space_due = false;
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            said(self.finish_open().await);
-        }
-    }
-
-    async fn erase_all_stragglers(&self) -> Result<(), StoreError> {
-        for erasure in self.store.open_erasures().await? {
-            self.erase_stragglers(&erasure).await?;
-        }
-        Ok(())
-    }
-
-    async fn finish_open(&self) -> Result<(), StoreError> {
-        for erasure in self.store.open_erasures().await? {
-            if self.clock.latest().since(erasure.requested_at) >= STRAGGLERS {
-                self.finish(&erasure).await?;
+            match self.finish_ready().await {
+                Ok(Some(Wipe::Full)) => (last_full, is_free_space_due) = (Instant::now(), false),
+                Ok(Some(Wipe::Receipts)) => is_free_space_due = true,
+                Ok(Some(Wipe::Refused) | None) => {}
+                Err(error) => said(Err(error)),
+            }
+            if is_free_space_due && last_full.elapsed() >= FREE_SPACE_INTERVAL {
+                match self.store.wipe_now().await {
+                    Ok(wiped) => is_free_space_due = !wiped,
+                    Err(error) => said(Err(error)),
+                }
+                last_full = Instant::now();
             }
         }
-        self.store.forget_erased(self.clock.proven()).await.map(drop)
     }
+
+    /// Erases a few sessions of each erasure in turn, so that none waits for another one's many.
+    async fn erase_all_stragglers(&self) -> Result<(), StoreError> {
+        loop {
+            let mut erased = 0;
+            for erasure in self.store.straggling_erasures(MAX_BATCH).await? {
+                erased += self.store.erase_some(&erasure, Some(erasure.requested_at), self.clock.earliest()).await?;
+            }
+            if erased == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn finish_ready(&self) -> Result<Option<Wipe>, StoreError> {
+        let ready = self.store.ready_erasures(self.clock.latest().minus(STRAGGLERS), MAX_BATCH).await?;
+        let wipe = if ready.is_empty() { None } else { Some(self.finish(ready).await?) };
+        self.store.forget_erased(self.clock.proven()).await?;
+        Ok(wipe)
+    }
+}
+
+/// What became of the bytes of some erasures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wipe {
+    /// All that was deleted is gone from the files.
+    Full,
+    /// No session was deleted; the callers that were named are gone.
+    Receipts,
+    /// Readers are in the way; it has to be tried again.
+    Refused,
 }
 
 fn said(outcome: Result<(), StoreError>) {

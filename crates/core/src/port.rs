@@ -33,6 +33,9 @@ pub enum StoreError {
     /// There is no room on the disk; nothing was changed, and the same succeeds once there is.
     #[error("the disk is full")]
     NoRoom(#[source] Box<dyn Error + Send + Sync>),
+    /// The tenant stores as much as it may; nothing was changed.
+    #[error("the tenant's quota is used up")]
+    OverQuota,
     /// Nobody can tell whether the change was made; asking for the same again is safe.
     #[error("the store did not confirm the change")]
     Unconfirmed(#[source] Box<dyn Error + Send + Sync>),

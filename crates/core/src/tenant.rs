@@ -8,6 +8,11 @@ use crate::{Country, Masking, TenantId, Timestamp, Zone};
 /// What [`Tenant::expired_until`] is while nothing that expired once is stored.
 pub const NOTHING_EXPIRED: Timestamp = Timestamp::EARLIEST;
 
+/// How many entries an audit trail may have, unless it is set: about a quarter of a gigabyte.
+pub const DEFAULT_AUDIT_ROWS: u64 = 1_000_000;
+/// The fewest that it can be set to.
+pub const MIN_AUDIT_ROWS: u64 = 1_000;
+
 /// One customer and what was agreed with them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
@@ -29,6 +34,10 @@ pub struct Tenant {
     pub retention: Retention,
     /// How long it is kept who did what.
     pub audit_retention: Retention,
+    /// How many entries its audit trail may have; the oldest ones go.
+    pub audit_rows: u64,
+    /// How many bytes of sessions it may store; `None` where that is not limited.
+    pub quota_bytes: Option<u64>,
     /// Whether a miss is told as an absence rather than as an answer (`--miss-status 404`).
     pub misses_are_absences: bool,
     /// Whether a miss says why.
@@ -58,6 +67,8 @@ impl Tenant {
             oifde_zone: Zone::utc(),
             retention: Retention::default(),
             audit_retention: Retention::AUDIT,
+            audit_rows: DEFAULT_AUDIT_ROWS,
+            quota_bytes: None,
             misses_are_absences: false,
             explains_misses: true,
             accepts_key_in_url: true,

@@ -145,7 +145,9 @@ impl App {
         };
         let deliver = Arc::clone(&self.deliverer).keep(|| sessions.stored());
         let (watch, purge, erase) = (sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
-        tokio::join!(look, rewrite, watch, purge, erase, self.audit.keep(), deliver, self.timekeeper.keep());
+        let audit = async { tokio::join!(self.audit.keep(), self.audit.keep_within_budget(directory)) };
+        let quotas = self.database.keep_quotas(|| directory.tenants());
+        tokio::join!(look, rewrite, watch, purge, erase, audit, quotas, deliver, self.timekeeper.keep());
     }
 
     /// The service that answers requests; pages of these origins may use it.

@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use calldata_core::tenant::Retention;
+use calldata_core::tenant::{MIN_AUDIT_ROWS, Retention};
 use calldata_core::{Country, Masking, Timestamp, Zone};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::settings::{Secret, Settings};
+
+/// More would take a database of a terabyte.
+const MAX_AUDIT_ROWS: u64 = 10_000_000_000;
+/// Less than one large session is no quota.
+const MIN_QUOTA_BYTES: u64 = 1_000_000;
+const MAX_QUOTA_BYTES: u64 = 1 << 60;
 
 /// What a voice bot learned during a call, kept safe and handed to whoever needs it next.
 #[derive(Debug, Parser)]
@@ -240,6 +246,12 @@ pub(crate) struct TenantProperties {
     /// How many days it is kept who read, wrote, exported and erased what, 1 to 3650 [default: 90]
     #[arg(long, value_name = "DAYS", value_parser = a_retention)]
     pub(crate) audit_days: Option<Retention>,
+    /// How many entries the audit trail may have, 1000 or more; the oldest ones go [default: 1000000]
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u64).range(MIN_AUDIT_ROWS..=MAX_AUDIT_ROWS))]
+    pub(crate) audit_rows: Option<u64>,
+    /// How many bytes of sessions may be stored, or off [default: off]
+    #[arg(long, value_name = "BYTES", value_parser = a_quota)]
+    pub(crate) quota_bytes: Option<QuotaBytes>,
     /// The status of "no result found" in the Parloa dialect [default: 200]
     #[arg(long, value_enum, value_name = "STATUS")]
     pub(crate) miss_status: Option<MissStatus>,
@@ -255,6 +267,12 @@ pub(crate) struct TenantProperties {
     /// What is masked: content, turns, answers, intent, businessInfo, recording, ctiCallId, calledNumber, callingNumber, endedAt, flag, user-defined fields by their names, or * for all user-defined fields
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(crate) mask_fields: Option<Vec<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QuotaBytes {
+    Off,
+    Bytes(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -467,6 +485,14 @@ fn a_time(text: &str) -> Result<Timestamp, &'static str> {
 fn a_retention(text: &str) -> Result<Retention, String> {
     let days = text.parse().map_err(|_| format!("1 to {} days", Retention::MAX_DAYS))?;
     Retention::days(days).map_err(|error| error.to_string())
+}
+
+fn a_quota(text: &str) -> Result<QuotaBytes, &'static str> {
+    if text == "off" {
+        return Ok(QuotaBytes::Off);
+    }
+    let bytes = text.parse().ok().filter(|bytes| (MIN_QUOTA_BYTES..=MAX_QUOTA_BYTES).contains(bytes));
+    bytes.map(QuotaBytes::Bytes).ok_or("1000000 bytes or more, or off")
 }
 
 fn a_beginning(text: &str) -> Result<MaskAfter, String> {

@@ -191,6 +191,8 @@ fn store_failed(what: &str, error: &StoreError) -> Failure {
     match error {
         StoreError::Taken(name) => Failure::new(format!("{what}: {name} belongs to another already; choose another one")),
         StoreError::NoSuchTenant => Failure::new(format!("{what}: the tenant is gone; see tenant list")),
-        StoreError::Busy(_) | StoreError::NoRoom(_) | StoreError::Unconfirmed(_) | StoreError::Failed(_) => Failure::because(what, error),
+        StoreError::Busy(_) | StoreError::NoRoom(_) | StoreError::OverQuota | StoreError::Unconfirmed(_) | StoreError::Failed(_) => {
+            Failure::because(what, error)
+        }
     }
 }

@@ -83,7 +83,7 @@ impl From<Refusal> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::Busy(_) | StoreError::NoRoom(_) | StoreError::Unconfirmed(_) => {
+            StoreError::Busy(_) | StoreError::NoRoom(_) | StoreError::OverQuota | StoreError::Unconfirmed(_) => {
                 calldata_http::log_failure("records", &error);
                 Self::Busy
             }

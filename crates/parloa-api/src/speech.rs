@@ -67,6 +67,8 @@ pub(crate) fn store_error(method: &Method, error: &StoreError) -> Response {
             calldata_http::log_failure("calldata", error);
             busy(method)
         }
+        // The same request would be refused again, so that no status asks for it.
+        StoreError::OverQuota => fail("the storage quota is used up, nothing was stored"),
         StoreError::NoSuchTenant => not_recognised(),
         StoreError::Taken(_) | StoreError::Failed(_) => {
             calldata_http::log_failure("calldata", error);

@@ -24,7 +24,7 @@ const PARAMETERS: [&str; 8] = ["from", "to", "keyId", "action", "caller", "count
 #[serde(rename_all = "camelCase")]
 #[schema(as = AuditEntry)]
 pub(crate) struct AuditEntry {
-    /// When (RFC 3339), to the second or so.
+    /// When (RFC 3339), to the second or so; of what is read and written, the first time within its hour.
     #[schema(example = "2024-02-27T12:16:23.926Z")]
     at: String,
     /// By which key; `operator` for the command line.
@@ -56,10 +56,10 @@ pub(crate) struct AuditPage {
 #[utoipa::path(
     get, path = "/v1/audit", operation_id = "listAudit", tag = "callers", summary = "List who read, wrote, exported and erased what",
     description = "Lists what was done with this tenant's sessions, in every dialect, newest first. What is read and written is there within a \
-        second or so, what is exported and erased before it is answered. What one key did with one caller's sessions within a second is one \
-        entry.",
+        second or so, what is exported and erased before it is answered. What one key read or wrote of one caller's sessions within an \
+        hour (UTC) is one entry, with the time of the first and the number of all; several instances may have one each.",
     params(
-        ("from" = Option<String>, Query, description = "Then or later (RFC 3339).", example = "2024-02-27T00:00:00Z"),
+        ("from" = Option<String>, Query, description = "Then or later (RFC 3339); what was read and written, in that hour or later.", example = "2024-02-27T00:00:00Z"),
         ("to" = Option<String>, Query, description = "Then or earlier (RFC 3339).", example = "2034-02-28T00:00:00Z"),
         ("keyId" = Option<String>, Query, description = "By this key.", example = "k0123456789abcde"),
         ("action" = Option<String>, Query, description = "`read`, `wrote`, `exported` or `erased`.", example = "read"),

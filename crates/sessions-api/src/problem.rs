@@ -223,6 +223,9 @@ impl From<StoreError> for Problem {
                 calldata_http::log_failure("sessions", &error);
                 Self::new(Code::StorageFull, "nothing was stored; repeat the request when the operator has made room")
             }
+            StoreError::OverQuota => {
+                Self::new(Code::StorageFull, "nothing was stored: the quota is used up; erase sessions, or ask the operator for more")
+            }
             StoreError::NoSuchTenant => Self::new(Code::NotAuthenticated, "send a live key as Authorization: Bearer KEY"),
             StoreError::Taken(_) | StoreError::Failed(_) => {
                 calldata_http::log_failure("sessions", &error);

@@ -8,7 +8,6 @@ use calldata_core::port::{Amend, Amended, Catalog, Creation, Once, Write};
 use calldata_core::{Scope, Session, SessionId, StoreError, Timestamp};
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, Statement, Value};
 
-use crate::engine::Engine;
 use crate::entity::session::{Entity, Model};
 use crate::error::of_statement;
 use crate::outbox::mark;
@@ -98,10 +97,7 @@ impl Database {
 
     /// A query for a tenant, when it is its turn.
     async fn in_turn<T>(&self, scope: Scope, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-        match self.hot() {
-            Engine::File(_) => self.read(query).await,
-            Engine::Server(server) => self.read_for(server, scope.tenant(), query).await,
-        }
+        self.read_for(scope.tenant(), query).await
     }
 }
 
@@ -187,5 +183,37 @@ impl Wanted {
 
     fn statement(&self, question: &str, more: &[Value]) -> Statement {
         Statement::from_sql_and_values(self.engine, question, self.values.iter().chain(more).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::migrated;
+    use crate::sqlite::READS_OF_EACH;
+    use calldata_core::Tenant;
+
+    #[tokio::test]
+    async fn a_tenant_whose_reads_are_all_under_way_in_a_file_waits_and_another_does_not() {
+        let (_folder, database) = migrated().await;
+        let now = Timestamp::clamped(1_700_000_000_000);
+        let [one, other] = ["one", "other"].map(|name| Tenant::new(name, name, name, now).scope(now));
+        let id = SessionId::new("s").unwrap();
+        let mut held = Vec::new();
+        for _ in 0..READS_OF_EACH {
+            held.push(database.file().unwrap().turns.take(one.tenant()).await);
+        }
+        let mut waiting = pin!(database.find(one, &id));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let (filter, order) = (Filter::default(), Order::NewestFirst);
+        database.find(other, &id).await.unwrap();
+        database.list(other, &Listing { filter: &filter, order, after: None, limit: 1, max_bytes: 1_000 }).await.unwrap();
+        assert_eq!(database.count(other, &filter).await.unwrap(), 0);
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it waits for its own");
+        drop(held);
+        waiting.await.unwrap();
     }
 }

@@ -49,7 +49,9 @@ fn change<T>((_, stored): &Done<T>) -> Option<Change<'static>> {
 pub(crate) async fn create(database: &Database, write: Write, once: Option<Once>) -> Result<Creation, StoreError> {
     let create: Work<(Row, Option<Once>, Option<Pseudonyms>), Done<Creation>> =
         |transaction, (row, once, pseudonyms)| Box::pin(create_in(transaction, row, once.as_ref(), pseudonyms.as_ref()));
-    let given = (Row::from(write), once, database.recognised_by().get().cloned());
+    let (tenant, row) = (write.scope.tenant(), Row::from(write));
+    database.admit(tenant, row.bytes())?;
+    let given = (row, once, database.recognised_by().get().cloned());
     let ((creation, _), _) = database.writer().transact_on_sessions(&given, create, change).await?;
     Ok(creation)
 }
@@ -169,6 +171,8 @@ pub(crate) async fn amend(
     amend: Amend,
 ) -> Result<Amended, StoreError> {
     let amend_in: Work<Asked, Done<Amended>> = |transaction, asked| Box::pin(amend_in(transaction, asked));
+    // What it becomes is not known yet; what is over the quota by then is refused the next time.
+    database.admit(scope.tenant(), 0)?;
     let asked = Asked { scope, id: id.clone(), now, once, amend, pseudonyms: database.recognised_by().get().cloned() };
     let ((amended, _), _) = database.writer().transact_on_sessions(&asked, amend_in, change).await?;
     Ok(amended)

@@ -17,6 +17,7 @@ use crate::error::is_failed_sync;
 use crate::group_commit::GroupCommit;
 use crate::pools::{Asked, Pool, Pools};
 use crate::postgres::{Server, SharedReads};
+use crate::quota::Quotas;
 use crate::read_turns::ReadTurns;
 use crate::transact::{RecognisedBy, Writer};
 use crate::upkeep::VACUUM_INTERVAL;
@@ -34,6 +35,7 @@ pub struct Database {
     elsewhere: Arc<Elsewhere>,
     vacuumed: Arc<Mutex<Option<Instant>>>,
     recognised_by: RecognisedBy,
+    quotas: Arc<Quotas>,
 }
 
 impl Database {
@@ -61,7 +63,7 @@ impl Database {
         recognised_by: RecognisedBy,
     ) -> Self {
         let (group_commit, elsewhere) = (Arc::new(group_commit), Arc::new(elsewhere));
-        Self { pools, engine, sync_failed, group_commit, elsewhere, vacuumed: Arc::default(), recognised_by }
+        Self { pools, engine, sync_failed, group_commit, elsewhere, vacuumed: Arc::default(), recognised_by, quotas: Arc::default() }
     }
 
     pub(crate) fn readers(&self) -> &DatabaseConnection {
@@ -115,6 +117,22 @@ impl Database {
         &self.recognised_by
     }
 
+    /// Whether a tenant may store so many bytes more; if so, they count as stored.
+    ///
+    /// # Errors
+    /// When the disk is low, or the tenant has used its quota up.
+    pub(crate) fn admit(&self, tenant: TenantId, bytes: usize) -> Result<(), StoreError> {
+        if let Some(file) = self.file() {
+            file.reserve.charge(bytes)?;
+        }
+        self.quotas.charge(tenant, bytes)
+    }
+
+    /// What tenants store, and may store.
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
     /// What instances tell each other.
     pub(crate) fn elsewhere(&self) -> &Elsewhere {
         &self.elsewhere
@@ -163,13 +181,12 @@ impl Database {
     }
 
     /// A query for a tenant, which begins when it is the tenant's turn; otherwise as [`Database::read`].
-    pub(crate) async fn read_for<T>(
-        &self,
-        server: &OnServer,
-        tenant: TenantId,
-        query: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let turn = timeout(SERVER_TIMEOUT, server.turns.take(tenant)).await;
+    pub(crate) async fn read_for<T>(&self, tenant: TenantId, query: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        let turns = match &self.engine {
+            Engine::File(file) => &file.turns,
+            Engine::Server(server) => &server.turns,
+        };
+        let turn = timeout(SERVER_TIMEOUT, turns.take(tenant)).await;
         let _turn = turn.map_err(|elapsed| StoreError::Busy(elapsed.into()))?;
         self.read(query).await
     }

@@ -9,11 +9,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::disk_reserve::DiskReserve;
 use crate::group_commit::GroupCommit;
 use crate::memory::Memory;
 use crate::pools::Pool;
 use crate::postgres::SharedReads;
 use crate::read_turns::ReadTurns;
+use crate::sqlite::READS_OF_EACH;
 use crate::sqlite::history::Histories;
 use crate::sqlite::lookups::Lookups;
 use crate::sqlite::notes::Notes;
@@ -55,9 +57,12 @@ pub(crate) struct InFile {
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) histories: Arc<Histories>,
     pub(crate) notes: Arc<Notes>,
+    /// For what the pools read.
+    pub(crate) turns: Arc<ReadTurns>,
+    pub(crate) reserve: Arc<DiskReserve>,
     /// Told when the log is to be written back.
     pub(crate) log_is_long: Arc<Notify>,
-    _upkeep: Arc<[Task; 2]>,
+    _upkeep: Arc<[Task; 3]>,
 }
 
 /// A task that ends with whoever it works for.
@@ -82,7 +87,9 @@ impl InFile {
     ) -> io::Result<(Self, GroupCommit)> {
         let (pen, memory, log_is_long) = (Pen::default(), Arc::new(Memory::of(file)), Arc::new(Notify::new()));
         let notes = Arc::<Notes>::default();
+        let reserve = Arc::new(DiskReserve::new(file));
         let upkeep = [
+            Task(tokio::spawn(Arc::clone(&reserve).keep())),
             Task(tokio::spawn(write_back(keeper.connection.clone(), Arc::clone(&log_is_long), sync_failed.clone()))),
             Task(tokio::spawn(drop_old(Arc::clone(&memory)))),
         ];
@@ -103,7 +110,12 @@ impl InFile {
         let lookups = Lookups::new(Readers::start("lookups", file, LOOKUP_CACHE_KIB)?, Arc::clone(&memory));
         let histories = Histories::new(Readers::start("histories", file, HISTORY_CACHE_KIB)?, Arc::clone(&memory), Arc::clone(&pen));
         let (lookups, histories) = (Arc::new(lookups), Arc::new(histories));
-        Ok((Self { file: file.to_owned(), pen, memory, lookups, histories, notes, log_is_long, _upkeep: Arc::new(upkeep) }, group_commit))
+        let turns = Arc::new(ReadTurns::new(READS_OF_EACH));
+        let upkeep = Arc::new(upkeep);
+        Ok((
+            Self { file: file.to_owned(), pen, memory, lookups, histories, notes, turns, reserve, log_is_long, _upkeep: upkeep },
+            group_commit,
+        ))
     }
 }
 

@@ -8,28 +8,33 @@ use calldata_core::port::{Erasures, WebhookStore as _};
 use calldata_core::{CallerKey, Erasure, EventKind, Pseudonyms, Receipt, SessionId, StoreError, TenantId, Timestamp, purge, replay};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Select, Statement, Value,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, IntoActiveModel, QueryFilter, QuerySelect,
+    Select, Statement, Value,
 };
 
 use crate::Database;
 use crate::entity::{erasure, request_name, session, tombstone};
 use crate::error::{Unreadable, of_file_statement, of_statement};
 use crate::memory::Change;
+use crate::open_erasures::Open;
 use crate::outbox::{Told, mark, number_of, tell};
+use crate::session_deletes::text_bytes;
 use crate::sqlite::scrub::scrub;
 use crate::transact::Work;
 use crate::webhook_deliveries::forget_in;
 
 /// Sessions that are erased in one transaction; each has its pages overwritten.
 const TOGETHER: u64 = 200;
+/// How many bytes of text these may hold, the last one apart: all of it goes through the log, for which a nearly full disk has room.
+const BYTES_TOGETHER: i64 = 1 << 20;
 /// Events that are looked at, and deleted, at a time.
 const EVENTS_TOGETHER: usize = 5_000;
 /// Sessions whose deliveries are forgotten at a time.
 const DELIVERIES_TOGETHER: usize = 200;
 
 /// What is deleted may stand in any of these.
-const VACUUM: [&str; 4] = ["VACUUM session", "VACUUM event", "VACUUM request_name", "VACUUM erasure"];
+const VACUUM: [&str; 4] = ["VACUUM session", "VACUUM event", "VACUUM request_name", VACUUM_RECEIPTS];
+const VACUUM_RECEIPTS: &str = "VACUUM erasure";
 
 /// Whether anything was erased a short while ago.
 pub(crate) async fn any_erased(transaction: &DatabaseTransaction) -> Result<bool, StoreError> {
@@ -86,14 +91,23 @@ impl Erasures for Database {
         };
         let given = (erasure.clone(), received_until, now, self.recognised_by().get().cloned());
         let changes = |erased: &u64| (*erased > 0).then_some(Change::Anything);
-        let (erased, _) = self.writer().transact_on_sessions(&given, erase, changes).await?;
+        let erased = match self.writer().transact_on_sessions(&given, erase, changes).await {
+            Err(StoreError::NoRoom(_)) => {
+                // On a full disk the log is the room there is.
+                self.empty_log().await?;
+                self.writer().transact_on_sessions(&given, erase, changes).await
+            }
+            erased => erased,
+        };
+        let (erased, _) = erased?;
         if erased > 0 {
             self.elsewhere().tell();
         }
         Ok(erased)
     }
 
-    async fn erase_events(&self, erasure: &Erasure) -> Result<u64, StoreError> {
+    async fn erase_events(&self, erasures: &[Erasure]) -> Result<u64, StoreError> {
+        let Some(erasure) = erasures.iter().min_by_key(|erasure| erasure.requested_at) else { return Ok(0) };
         // Looked for without keeping anybody from writing.
         let ids = self.erased_ids(erasure).await?;
         self.forget_deliveries_of(erasure, &ids).await?;
@@ -110,9 +124,9 @@ impl Erasures for Database {
         Ok(erased)
     }
 
-    async fn note_invisible(&self, erasure: &Erasure, at: Timestamp) -> Result<(), StoreError> {
+    async fn note_invisible(&self, erasures: &[Erasure], at: Timestamp) -> Result<(), StoreError> {
         // It stays so, whatever is found later.
-        self.note_of(erasure, erasure::Column::InvisibleAt, Some(at.epoch_ms().into())).await
+        self.mark_erasures(erasures, erasure::Column::InvisibleAt, Some(at.epoch_ms().into())).await
     }
 
     async fn wipe_now(&self) -> Result<bool, StoreError> {
@@ -128,21 +142,30 @@ impl Erasures for Database {
         Ok(true)
     }
 
-    async fn forget_caller(&self, erasure: &Erasure) -> Result<(), StoreError> {
-        self.note_of(erasure, erasure::Column::CallerKey, None).await
+    async fn wipe_receipts(&self) -> Result<bool, StoreError> {
+        if self.file().is_some() {
+            // The row itself was overwritten when it changed; the log still holds it as it was.
+            return self.wipe_deleted().await;
+        }
+        self.keeper().execute_unprepared(VACUUM_RECEIPTS).await.map_err(of_statement)?;
+        Ok(true)
     }
 
-    async fn end_erasure(&self, erasure: &Erasure, at: Timestamp) -> Result<(), StoreError> {
-        self.note_of(erasure, erasure::Column::PurgedAt, Some(at.epoch_ms().into())).await
+    async fn forget_callers(&self, erasures: &[Erasure]) -> Result<(), StoreError> {
+        self.mark_erasures(erasures, erasure::Column::CallerKey, None).await
     }
 
-    async fn open_erasures(&self) -> Result<Vec<Erasure>, StoreError> {
-        let rows = erasure::Entity::find()
-            .filter(erasure::Column::PurgedAt.is_null())
-            .order_by_asc(erasure::Column::RequestedAt)
-            .all(self.readers());
-        let rows = self.read(async { rows.await.map_err(of_statement) }).await?;
-        Ok(rows.into_iter().map(to_erasure).collect())
+    async fn end_erasures(&self, erasures: &[Erasure], at: Timestamp) -> Result<(), StoreError> {
+        self.mark_erasures(erasures, erasure::Column::PurgedAt, Some(at.epoch_ms().into())).await
+    }
+
+    async fn straggling_erasures(&self, limit: u64) -> Result<Vec<Erasure>, StoreError> {
+        let found = self.open_erasures(Open::Straggling, limit).await?;
+        Ok(found.into_iter().map(|(erasure, _)| erasure).collect())
+    }
+
+    async fn ready_erasures(&self, requested_until: Timestamp, limit: u64) -> Result<Vec<(Erasure, u64)>, StoreError> {
+        self.open_erasures(Open::Ready(requested_until), limit).await
     }
 
     async fn receipt(&self, tenant: TenantId, id: &str) -> Result<Option<Receipt>, StoreError> {
@@ -169,8 +192,8 @@ impl Erasures for Database {
 /// Commit and place of an event.
 type EventPlace = (i64, i64);
 
-/// A session that is to be erased: its identifier, its digest, and when it was first received.
-type ToErase = (String, Option<Vec<u8>>, i64);
+/// A session that is to be erased: its identifier, its digest, when it was first received, and its bytes.
+type ToErase = (String, Option<Vec<u8>>, i64, i64);
 
 async fn erase_in(
     transaction: &DatabaseTransaction,
@@ -187,7 +210,13 @@ async fn erase_in(
         // Another instance may erase the same ones at this moment: only one of them is to count and to tell.
         sessions = sessions.lock_exclusive();
     }
-    let sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
+    let mut sessions: Vec<ToErase> = sessions.into_tuple().all(transaction).await.map_err(of_statement)?;
+    let mut room = BYTES_TOGETHER;
+    sessions.retain(|(.., bytes)| {
+        let fits = room > 0;
+        room -= bytes;
+        fits
+    });
     if sessions.is_empty() {
         return Ok(0);
     }
@@ -198,7 +227,7 @@ async fn erase_in(
         .all(transaction)
         .await
         .map_err(of_statement)?;
-    let posts = sessions.iter().filter_map(|(_, digest, first)| Some((digest.clone()?, *first, replay::WINDOW)));
+    let posts = sessions.iter().filter_map(|(_, digest, first, _)| Some((digest.clone()?, *first, replay::WINDOW)));
     // With what was asked for: another request under the same name is another one.
     let names = names.iter().map(|name| ([&name.name[..], &name.request[..]].concat(), name.done_at, purge::NAME_RETENTION));
     for (what, since, window) in posts.chain(names) {
@@ -240,6 +269,7 @@ fn of_caller(tenant: TenantId, caller: &CallerKey, received_until: Option<Timest
     session::Entity::find()
         .select_only()
         .columns([Column::Id, Column::ReplayDigest, Column::ReceivedFirst])
+        .expr_as(text_bytes(), "bytes")
         .filter(Column::TenantId.eq(tenant.number()))
         .filter(Column::CallerKey.eq(caller.as_str()))
         .filter(Condition::all().add_option(received))
@@ -285,26 +315,6 @@ async fn delete_events(transaction: &DatabaseTransaction, erasure: &Erasure, pla
 }
 
 impl Database {
-    /// Notes something of an erasure of which nothing is known yet, or forgets what is.
-    async fn note_of(&self, erasure: &Erasure, column: erasure::Column, value: Option<Value>) -> Result<(), StoreError> {
-        type Given = (Erasure, erasure::Column, Option<Value>);
-        let note: Work<Given, ()> = |transaction, (erasure, column, value)| {
-            Box::pin(async move {
-                let mut note = Query::update()
-                    .table(erasure::Entity)
-                    .value(*column, value.clone().map_or(Expr::value(Option::<String>::None), Expr::value))
-                    .and_where(erasure::Column::TenantId.eq(erasure.tenant.number()))
-                    .and_where(erasure::Column::Id.eq(erasure.id.as_str()))
-                    .take();
-                if value.is_some() {
-                    note.and_where(column.is_null());
-                }
-                transaction.execute(&note).await.map_err(of_statement).map(drop)
-            })
-        };
-        self.writer().transact(&(erasure.clone(), column, value), note).await
-    }
-
     /// What webhooks were to be told of these sessions, but that they were erased.
     async fn forget_deliveries_of(&self, erasure: &Erasure, ids: &HashSet<String>) -> Result<(), StoreError> {
         let sessions: Vec<_> = ids.iter().filter_map(|id| SessionId::new(id).ok()).collect();
@@ -367,12 +377,6 @@ fn of_erasure(erasure: &Erasure) -> erasure::Model {
         invisible_at: None,
         purged_at: None,
     }
-}
-
-fn to_erasure(row: erasure::Model) -> Erasure {
-    let erasure::Model { tenant_id, id, caller_key, pseudonym, requested_at, .. } = row;
-    let (tenant, requested_at) = (TenantId::from_number(tenant_id), Timestamp::clamped(requested_at));
-    Erasure { id, tenant, caller: caller_key.map(CallerKey::known), pseudonym, requested_at }
 }
 
 fn to_receipt(row: erasure::Model) -> Receipt {

@@ -90,7 +90,7 @@ fn kind_of_cause(error: &StoreError) -> Option<Kind> {
             let of_file = || cause.downcast_ref::<rusqlite::Error>().map(kind_of_file_error);
             cause.downcast_ref::<DbErr>().map(kind).or_else(of_file)
         }
-        StoreError::Taken(_) | StoreError::NoSuchTenant => None,
+        StoreError::Taken(_) | StoreError::NoSuchTenant | StoreError::OverQuota => None,
     }
 }
 

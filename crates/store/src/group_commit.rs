@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::fair_queue::{Bounds, FairQueue, Load};
-use crate::session_writes::{self, Row};
+use crate::session_writes::{self, Row, shared};
 use crate::sqlite::writer::FileWriter;
 use crate::transact::Writer;
 
@@ -139,13 +139,17 @@ impl GroupCommit {
         Ok(Self { queue })
     }
 
-    /// Has writes committed together with what else waits; refused at once where too much waits already. Nobody who stops waiting for
+    /// Has writes committed together with what else waits; refused at once where too much waits already, or where
+    /// `admit` does not admit so many bytes. Nobody who stops waiting for
     /// the results cancels the writes.
-    pub(crate) async fn write(&self, batch: Vec<Write>) -> Results {
+    pub(crate) async fn write(&self, batch: Vec<Write>, admit: impl FnOnce(TenantId, usize) -> Result<(), StoreError>) -> Results {
         let count = batch.len();
         let Some(tenant) = batch.first().map(|write| write.scope.tenant()) else { return Vec::new() };
         let rows: Vec<_> = batch.into_iter().map(Row::from).collect();
         let bytes = rows.iter().map(Row::bytes).sum();
+        if let Err(error) = admit(tenant, bytes) {
+            return (0..count).map(|_| Err(shared(&error))).collect();
+        }
         let (reply, results) = oneshot::channel();
         if self.queue.push(Job { tenant, rows, bytes, since: Instant::now(), reply }).is_err() {
             metrics::counter!("calldata_writes_refused_total").increment(1);

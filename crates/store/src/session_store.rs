@@ -10,7 +10,7 @@ use crate::{Database, postgres, session_deletes, session_reads, session_writes};
 #[async_trait]
 impl SessionStore for Database {
     async fn write(&self, batch: Vec<Write>) -> Vec<Result<Written, StoreError>> {
-        let results = self.group_commit().write(batch).await;
+        let results = self.group_commit().write(batch, |tenant, bytes| self.admit(tenant, bytes)).await;
         if results.iter().any(Result::is_ok) {
             self.elsewhere().tell();
         }
@@ -38,7 +38,7 @@ impl SessionStore for Database {
     async fn history(&self, scope: Scope, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
         match self.hot() {
             Engine::File(file) => file.histories.page(scope, query).await,
-            Engine::Server(server) => self.read_for(server, scope.tenant(), postgres::history::history(self.readers(), scope, query)).await,
+            Engine::Server(_) => self.read_for(scope.tenant(), postgres::history::history(self.readers(), scope, query)).await,
         }
     }
 

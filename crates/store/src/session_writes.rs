@@ -211,6 +211,7 @@ pub(crate) fn shared(error: &StoreError) -> StoreError {
     match error {
         StoreError::Busy(_) => StoreError::Busy(cause()),
         StoreError::NoRoom(_) => StoreError::NoRoom(cause()),
+        StoreError::OverQuota => StoreError::OverQuota,
         StoreError::Unconfirmed(_) => StoreError::Unconfirmed(cause()),
         StoreError::Taken(what) => StoreError::Taken(what),
         StoreError::NoSuchTenant => StoreError::NoSuchTenant,

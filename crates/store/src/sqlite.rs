@@ -17,6 +17,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::connection::FileState;
 
+/// How many queries of the pool one tenant may have under way, of the six that there may be: others find a connection, and a core.
+pub(crate) const READS_OF_EACH: usize = 2;
+
 /// What is in a file, which is not changed.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ fn a_tenant_is_created_with_its_defaults_and_shown_as_one_object() {
         created.as_object_mut().unwrap().remove("createdAt");
         let expected = json!({
             "name": "Tenant acme", "clientId": "acme", "tenantId": "t-acme", "defaultCountry": "DE", "timeZone": "Europe/Berlin",
-            "oifdeTimeZone": "UTC", "retentionDays": 30, "auditDays": 90, "missStatus": 200, "missReason": true, "keyInUrl": true,
+            "oifdeTimeZone": "UTC", "retentionDays": 30, "auditDays": 90, "auditRows": 1_000_000, "quotaBytes": null, "missStatus": 200, "missReason": true, "keyInUrl": true,
             "maskAfterMinutes": null, "maskFields": [], "suspended": false,
         });
         assert_eq!(created, expected);

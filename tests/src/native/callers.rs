@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use calldata_core::Clock as _;
+use calldata_core::port::Erasures as _;
 use calldata_http::Limits;
 use calldata_testkit::builders::DAY;
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
@@ -14,6 +15,8 @@ use super::{created, of, problem};
 
 /// Longer than it takes to finish an erasure.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon an erasure is finished whatever other tenants erase.
+const SOON: Duration = Duration::from_secs(20);
 
 async fn erased(account: &Account, caller: &str) -> serde_json::Value {
     let answer = account.native("POST", "/callers:erase", &format!(r#"{{"caller":"{caller}"}}"#)).await;
@@ -102,6 +105,32 @@ fn an_erased_caller_is_seen_by_nobody_any_more() {
             of("not-found", None, 404)
         );
         drop(native);
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn many_erasures_of_nobody_keep_no_other_tenants_from_being_finished() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        let flooding = gateway.a_tenant("d").await.tenant.id.number();
+        let now = gateway.clock.now().epoch_ms();
+        database
+            .execute(&format!(
+                "INSERT INTO erasure (tenant_id, id, caller_key, pseudonym, sessions, events, requested_at, invisible_at, purged_at) \
+                 WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2066) \
+                 SELECT {flooding}, 'nobody-' || i, 'user-' || i, 'hmac:' || i, 0, 0, {now}, {now}, NULL FROM n"
+            ))
+            .await;
+        created(&account, r#"{"id":"s","callId":"c2","caller":"110"}"#).await;
+        let receipt = erased(&account, "110").await;
+        let began = std::time::Instant::now();
+        let done = finished(&gateway, &account, &receipt).await;
+        assert_eq!(done["sessions"], 1);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        let open = || async { gateway.database().ready_erasures(gateway.clock.now(), 10).await.unwrap().len() };
+        eventually("all are finished", PATIENCE, async || open().await == 0).await;
         gateway.stop().await;
     });
 }

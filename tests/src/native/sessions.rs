@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use calldata_core::Scopes;
-use calldata_testkit::builders::DAY;
+use calldata_core::{Scopes, Tenant};
+use calldata_testkit::builders::{DAY, a_tenant};
 use calldata_testkit::engine::on_every_engine;
 use calldata_testkit::gateway::{Account, Gateway};
 
@@ -295,6 +295,38 @@ fn a_session_that_is_there_already_is_not_sent_again() {
             assert_eq!((answer.status, answer.text(), answer.header("etag")), (304, "", Some(tag)), "{known}");
         }
         assert_eq!(get("\"x\"").await.json()["id"], "a b/ü");
+        gateway.stop().await;
+    });
+}
+
+#[test]
+fn a_used_up_quota_is_told_in_each_interfaces_words_and_reads_and_erasures_go_on() {
+    on_every_engine(async |database| {
+        let gateway = Gateway::start(database).await;
+        let account = gateway.add(Tenant { quota_bytes: Some(1_000_000), ..a_tenant("c") }).await;
+        let theirs = gateway.a_tenant("d").await;
+        let large = "x".repeat(600_000);
+        let post = |call: &str| format!(r#"{{"callid":"{call}","callerid":"110","content":"{large}"}}"#);
+        let mut stored = 0;
+        let refused = loop {
+            let answer = account.post(&post(&format!("c{stored}"))).await;
+            if answer.json()["choice"] != "success" {
+                break answer;
+            }
+            stored += 1;
+            // The quota is felt as soon as what is stored was counted.
+            assert!(stored < 1_000, "no quota is felt");
+        };
+        assert_eq!((refused.status, refused.json()["choice"].clone()), (200, "fail".into()), "{}", refused.text());
+        let session = format!(r#"{{"callId":"c2","caller":"110","content":"{large}"}}"#);
+        assert_eq!(problem(&account.native("POST", "/sessions", &session).await), of("storage-full", None, 507));
+        let named = account.native_with("POST", "/sessions", &[("idempotency-key", "n")], &session).await;
+        assert_eq!(problem(&named), of("storage-full", None, 507));
+        assert_eq!(theirs.post(&post("c1")).await.json()["choice"], "success", "another tenant");
+        assert_eq!(account.get("caller=110&callid=c0").await.json()["callid"], "c0");
+        let admin = gateway.as_admin(&account).await;
+        assert_eq!(admin.native("GET", "/sessions:export", "").await.status, 200);
+        assert_eq!(admin.native("POST", "/callers:erase", r#"{"caller":"110"}"#).await.json()["sessions"], stored);
         gateway.stop().await;
     });
 }

@@ -1,10 +1,11 @@
 //! Who did what: how much of it is told apart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use calldata_core::audit::{Action, Entry, EntryFilter};
+use calldata_core::audit::{Action, Entry, EntryFilter, GatheredEntry};
 use calldata_core::port::AuditStore;
-use calldata_core::{Access, Audit, CallerKey, Country, Pseudonyms};
+use calldata_core::{Access, Audit, CallerKey, Country, DirectoryStore, Pseudonyms, Tenant, Timestamp};
 use calldata_testkit::builders::{a_clock, a_tenant, start};
 use calldata_testkit::engine::{Engine, TestDatabase, on, on_every_engine};
 
@@ -90,6 +91,134 @@ fn what_the_store_has_no_time_for_is_written_down_later() {
         assert_eq!(written().await, 700);
         audit.end().await;
         assert_eq!(written().await, 700);
+    });
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Entries as how many sessions each stands for, the fewest first.
+async fn sessions_of(audit: &Audit, tenant: &Tenant, filter: &EntryFilter) -> Vec<u64> {
+    let entries = audit.entries(tenant.id, filter, None, 100_000).await.unwrap();
+    let mut sessions: Vec<_> = entries.iter().map(|entry| entry.sessions).collect();
+    sessions.sort_unstable();
+    sessions
+}
+
+#[test]
+fn what_one_key_reads_of_one_caller_within_an_hour_is_one_entry_however_often() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        let clock = Arc::new(a_clock());
+        let new_audit = || Audit::new(Arc::new(database.clone()), clock.clone(), Pseudonyms::new(&["secret".into()]));
+        let (audit, access) = (new_audit(), Access::of_operator(tenant.clone()));
+        let caller = |number: u32| CallerKey::of(&format!("user-{number}"), Country::GERMANY);
+        for _ in 0..20 {
+            (0..3).for_each(|number| audit.note(&access, Action::Read, &caller(number)));
+            audit.note(&access, Action::Wrote, &caller(0));
+            audit.flush().await;
+            clock.advance(Duration::from_secs(60));
+        }
+        assert_eq!(sessions_of(&audit, &tenant, &EntryFilter::default()).await, [20; 4]);
+        // It has the time of the first, and stands for all of the hour: whoever asks from half past on is told of it.
+        let from = EntryFilter { from: Some(start().plus(Duration::from_secs(600))), ..EntryFilter::default() };
+        assert_eq!(sessions_of(&audit, &tenant, &from).await, [20; 4]);
+        let later = EntryFilter { from: Some(start().plus(HOUR)), ..EntryFilter::default() };
+        assert_eq!(sessions_of(&audit, &tenant, &later).await, Vec::<u64>::new());
+        clock.advance(HOUR);
+        audit.note(&access, Action::Read, &caller(0));
+        audit.flush().await;
+        assert_eq!(sessions_of(&audit, &tenant, &later).await, [1]);
+    });
+}
+
+#[test]
+fn more_callers_than_are_remembered_are_found_again_in_the_store() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let tenant = created_tenant(database, "c").await;
+        let key = Access::of_operator(tenant.clone()).key;
+        let gathered = |id: i64, at: Timestamp, may_be_elsewhere: bool| GatheredEntry {
+            entry: Entry {
+                id,
+                at,
+                tenant: tenant.id,
+                key: key.clone(),
+                action: Action::Read,
+                caller: Some(format!("hmac:{}", id % 10)),
+                sessions: 1,
+            },
+            may_be_elsewhere,
+        };
+        let later = start().plus(Duration::from_secs(60));
+        let first = (0..10).map(|id| gathered(id, start(), false)).collect();
+        assert!(database.gather_audit(first).await.is_empty());
+        let again = (10..20).map(|id| gathered(id, later, true)).collect();
+        assert!(database.gather_audit(again).await.is_empty());
+        let entries = database.audit(tenant.id, &EntryFilter::default(), None, 1_000).await.unwrap();
+        assert!(entries.iter().all(|entry| (entry.at, entry.sessions) == (start(), 2)), "{entries:?}");
+        assert_eq!((entries.len(), database.count_audit(tenant.id).await.unwrap()), (10, 10));
+    });
+}
+
+#[test]
+fn the_flood_of_one_tenant_costs_another_none_of_its_callers() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let (flooding, other) = (created_tenant(database, "flooding").await, created_tenant(database, "other").await);
+        let audit = Audit::new(Arc::new(database.clone()), Arc::new(a_clock()), Pseudonyms::new(&["secret".into()]));
+        let note = |tenant: &Tenant, number: u32| {
+            let caller = CallerKey::of(&format!("user-{number}"), Country::GERMANY);
+            audit.note(&Access::of_operator(tenant.clone()), Action::Read, &caller);
+        };
+        (0..30_000).for_each(|number| note(&flooding, number));
+        (0..13).for_each(|number| note(&other, number));
+        audit.flush().await;
+        let entries = audit.entries(other.id, &EntryFilter::default(), None, 100).await.unwrap();
+        assert_eq!(entries.iter().filter(|entry| entry.caller.is_some()).count(), 13, "{entries:?}");
+        // And while the store has no time.
+        let held = test.hold_writes().await;
+        for round in 1..6 {
+            (0..30_000).for_each(|number| note(&flooding, round * 100_000 + number));
+            (0..13).for_each(|number| note(&other, round * 100_000 + number));
+            audit.flush().await;
+        }
+        held.let_go().await;
+        audit.flush().await;
+        let entries = audit.entries(other.id, &EntryFilter::default(), None, 100).await.unwrap();
+        assert_eq!(entries.iter().filter(|entry| entry.caller.is_some()).count(), 6 * 13);
+        assert_eq!(sessions_of(&audit, &flooding, &EntryFilter::default()).await.iter().sum::<u64>(), 180_000, "nothing is lost");
+    });
+}
+
+#[test]
+fn a_trail_beyond_its_budget_loses_its_oldest_entries_and_no_other_trail_does() {
+    on_every_engine(async |test| {
+        let database = test.database();
+        let limited = Tenant { audit_rows: 1_000, ..a_tenant("limited") };
+        database.create_tenant(&limited).await.unwrap();
+        let other = created_tenant(database, "other").await;
+        let clock = Arc::new(a_clock());
+        let audit = Audit::new(Arc::new(database.clone()), clock.clone(), Pseudonyms::new(&["secret".into()]));
+        for round in 0..3 {
+            for number in 0..600 {
+                let caller = CallerKey::of(&format!("user-{round}-{number}"), Country::GERMANY);
+                for tenant in [&limited, &other] {
+                    audit.note(&Access::of_operator(tenant.clone()), Action::Read, &caller);
+                }
+            }
+            audit.flush().await;
+            clock.advance(Duration::from_secs(1));
+        }
+        let tenants = [Arc::new(limited.clone()), Arc::new(other.clone())];
+        audit.enforce_budget(&tenants).await.unwrap();
+        let kept = audit.entries(limited.id, &EntryFilter::default(), None, 10_000).await.unwrap();
+        assert_eq!(kept.len(), 950);
+        assert_eq!(kept.iter().filter(|entry| entry.at > start().plus(Duration::from_millis(1_500))).count(), 600, "the newest are kept");
+        assert_eq!(database.count_audit(other.id).await.unwrap(), 1_800);
+        // Asked for again only when it may be too much.
+        audit.enforce_budget(&tenants).await.unwrap();
+        assert_eq!(database.count_audit(limited.id).await.unwrap(), 950);
     });
 }
 

@@ -37,6 +37,8 @@ fn a_tenant_comes_back_as_it_was_created_and_as_it_was_updated() {
             oifde_zone: Zone::parse("Asia/Shanghai").unwrap(),
             retention: Retention::days(3_650).unwrap(),
             audit_retention: Retention::days(400).unwrap(),
+            audit_rows: 2_000,
+            quota_bytes: Some(5_000_000),
             misses_are_absences: true,
             explains_misses: false,
             accepts_key_in_url: false,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::purge::wipe;
 use super::{clock, confirmation, find_tenant, moment_to_delete_by, open, store_failed};
-use crate::cli::{ChangedNames, Json, MaskAfter, MissStatus, Switch, TenantCommand, TenantNames, TenantProperties};
+use crate::cli::{ChangedNames, Json, MaskAfter, MissStatus, QuotaBytes, Switch, TenantCommand, TenantNames, TenantProperties};
 use crate::settings::Settings;
 use crate::{Failure, output};
 
@@ -87,6 +87,8 @@ fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) -> Res
         oifde_time_zone,
         retention_days,
         audit_days,
+        audit_rows,
+        quota_bytes,
         miss_status,
         miss_reason,
         key_in_url,
@@ -107,6 +109,15 @@ fn set(tenant: &mut Tenant, properties: TenantProperties, now: Timestamp) -> Res
     }
     if let Some(retention) = audit_days {
         tenant.audit_retention = retention;
+    }
+    if let Some(rows) = audit_rows {
+        tenant.audit_rows = rows;
+    }
+    if let Some(quota) = quota_bytes {
+        tenant.quota_bytes = match quota {
+            QuotaBytes::Off => None,
+            QuotaBytes::Bytes(bytes) => Some(bytes),
+        };
     }
     if let Some(status) = miss_status {
         tenant.misses_are_absences = status == MissStatus::NotFound;
@@ -249,6 +260,8 @@ struct ShownTenant {
     oifde_time_zone: String,
     retention_days: u16,
     audit_days: u16,
+    audit_rows: u64,
+    quota_bytes: Option<u64>,
     miss_status: u16,
     miss_reason: bool,
     key_in_url: bool,
@@ -269,6 +282,8 @@ impl ShownTenant {
             oifde_time_zone: tenant.oifde_zone.name().to_owned(),
             retention_days: tenant.retention.in_days(),
             audit_days: tenant.audit_retention.in_days(),
+            audit_rows: tenant.audit_rows,
+            quota_bytes: tenant.quota_bytes,
             miss_status: if tenant.misses_are_absences { 404 } else { 200 },
             miss_reason: tenant.explains_misses,
             key_in_url: tenant.accepts_key_in_url,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calldata_core::audit::{Entry, EntryFilter, EntryPlace};
+use calldata_core::audit::{Entry, EntryFilter, EntryPlace, GatheredEntry, Unwritten};
 use calldata_core::catalog::{Filter, Listed, Listing};
 use calldata_core::port::{
     Amend, Amended, AuditStore, Awaited, Catalog, Creation, HistoryPage, HistoryQuery, Once, Outbox, Slice, StoredCaller, Write, Written,
@@ -84,6 +84,18 @@ impl<S: SessionStore> AuditStore for Traced<S> {
 
     async fn audit(&self, tenant: TenantId, filter: &EntryFilter, after: Option<EntryPlace>, limit: u64) -> Result<Vec<Entry>, StoreError> {
         within("store audit", self.0.audit(tenant, filter, after, limit)).await
+    }
+
+    async fn gather_audit(&self, entries: Vec<GatheredEntry>) -> Vec<Unwritten> {
+        self.0.gather_audit(entries).await
+    }
+
+    async fn count_audit(&self, tenant: TenantId) -> Result<u64, StoreError> {
+        self.0.count_audit(tenant).await
+    }
+
+    async fn drop_oldest_audit(&self, tenant: TenantId, most: u64) -> Result<u64, StoreError> {
+        self.0.drop_oldest_audit(tenant, most).await
     }
 
     async fn drop_audit(&self, tenant: TenantId, until: Timestamp) -> Result<u64, StoreError> {

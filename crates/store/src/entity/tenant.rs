@@ -13,6 +13,8 @@ pub struct Model {
     pub oifde_zone: String,
     pub retention_days: i32,
     pub audit_days: i32,
+    pub audit_rows: i64,
+    pub quota_bytes: Option<i64>,
     pub misses_are_absences: bool,
     pub explains_misses: bool,
     pub accepts_key_in_url: bool,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use calldata_core::StoreError;
+use calldata_core::audit::{Entry, GatheredEntry, Unwritten};
 use tokio::sync::{Notify, oneshot};
 
 use crate::entity::audit::Model;
@@ -22,8 +23,26 @@ pub(crate) struct Notes {
 /// A few of them, for whom somebody waits.
 #[derive(Debug)]
 pub(crate) struct Bundle {
-    pub(crate) notes: Vec<Model>,
+    pub(crate) notes: Vec<Note>,
     reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// An entry that is to be written.
+#[derive(Debug)]
+pub(crate) struct Note {
+    pub(crate) row: Model,
+    pub(crate) mode: Mode,
+}
+
+/// What becomes of a note that is there already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mode {
+    /// It stays as it is.
+    Append,
+    /// The sessions are added.
+    Gather,
+    /// The same; it may be at another place between these two moments.
+    GatherWithin(i64, i64),
 }
 
 impl Bundle {
@@ -35,11 +54,40 @@ impl Bundle {
 }
 
 impl Notes {
-    /// Has notes written.
+    /// Has notes written; what is there already stays as it is.
     ///
     /// # Errors
     /// The first, where some could not be.
-    pub(crate) async fn write(&self, notes: Vec<Model>) -> Result<(), StoreError> {
+    pub(crate) async fn append(&self, notes: Vec<Model>) -> Result<(), StoreError> {
+        let notes = notes.into_iter().map(|row| Note { row, mode: Mode::Append }).collect();
+        let mut outcome = Ok(());
+        for result in self.push(notes) {
+            outcome = outcome.and(result_of(result).await);
+        }
+        outcome
+    }
+
+    /// Has entries written or their sessions added; gives back what could not be.
+    pub(crate) async fn gather(&self, entries: Vec<GatheredEntry>) -> Vec<Unwritten> {
+        let note = |gathered: &GatheredEntry| {
+            let (from, to) = gathered.hour_ms();
+            let mode = if gathered.may_be_elsewhere { Mode::GatherWithin(from, to) } else { Mode::Gather };
+            Note { row: Model::from(&gathered.entry), mode }
+        };
+        let results = self.push(entries.iter().map(note).collect());
+        let mut entries = entries.into_iter().map(|gathered| gathered.entry);
+        let mut unwritten = Vec::new();
+        for result in results {
+            let some: Vec<Entry> = entries.by_ref().take(TOGETHER).collect();
+            if let Err(error) = result_of(result).await {
+                unwritten.push(Unwritten { entries: some, error });
+            }
+        }
+        unwritten
+    }
+
+    /// Puts notes at the end of the line, some together.
+    fn push(&self, notes: Vec<Note>) -> Vec<oneshot::Receiver<Result<(), StoreError>>> {
         let mut rest = notes.into_iter();
         let mut results = Vec::new();
         loop {
@@ -52,12 +100,7 @@ impl Notes {
             self.lock().push_back(Bundle { notes, reply });
         }
         self.filled.notify_one();
-        let mut outcome = Ok(());
-        for result in results {
-            let result = result.await.unwrap_or_else(|_| Err(StoreError::Unconfirmed("the writer gave no result".into())));
-            outcome = outcome.and(result);
-        }
-        outcome
+        results
     }
 
     /// Completes when something waits.
@@ -77,4 +120,8 @@ impl Notes {
     fn lock(&self) -> MutexGuard<'_, VecDeque<Bundle>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn result_of(result: oneshot::Receiver<Result<(), StoreError>>) -> Result<(), StoreError> {
+    result.await.unwrap_or_else(|_| Err(StoreError::Unconfirmed("the writer gave no result".into())))
 }

@@ -11,7 +11,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use tokio::sync::{Notify, watch};
 
 use super::connection::open;
-use super::notes::{Bundle, Notes};
+use super::notes::{Bundle, Mode, Note, Notes};
 use crate::connection::SQLITE_BUSY_TIMEOUT;
 use crate::engine::Pen;
 use crate::entity::audit;
@@ -49,9 +49,17 @@ const COMMIT_NO: &str = "SELECT commit_no, EXISTS (SELECT 1 FROM tombstone) FROM
 const IS_ERASED: &str = "SELECT 1 FROM tombstone WHERE tenant_id = ?1 AND seal = ?2 AND until >= ?3";
 const TELL: &str = "INSERT INTO event (tenant_id, commit_no, place, kind, session_id, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 /// Nothing is noted of a tenant that was deleted meanwhile.
-const NOTE: &str = "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-    WHERE EXISTS (SELECT 1 FROM tenant WHERE tenant.id = ?1)
-    ON CONFLICT DO NOTHING";
+macro_rules! note {
+    () => {
+        "INSERT INTO audit (tenant_id, at, id, key_id, action, caller, sessions) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
+        WHERE EXISTS (SELECT 1 FROM tenant WHERE tenant.id = ?1) "
+    };
+}
+
+const APPEND_NOTE: &str = concat!(note!(), "ON CONFLICT DO NOTHING");
+const GATHER_NOTE: &str = concat!(note!(), "ON CONFLICT (tenant_id, at, id) DO UPDATE SET sessions = sessions + excluded.sessions");
+const FIND_NOTE: &str = "SELECT at, id FROM audit INDEXED BY audit_by_caller WHERE tenant_id = ?1 AND caller = ?2 AND at BETWEEN ?3 AND ?4
+    AND key_id = ?5 AND action = ?6 ORDER BY at, id LIMIT 1";
 const REPLACE: &str = concat!(
     insert_row!(),
     "ON CONFLICT (tenant_id, id) DO UPDATE SET call_id = excluded.call_id, caller = excluded.caller, caller_key = excluded.caller_key,
@@ -193,17 +201,30 @@ type Noted = Vec<Result<(), StoreError>>;
 ///
 /// # Errors
 /// When all of the transaction failed, and not only notes.
-fn note_all(connection: &Connection, notes: &[audit::Model]) -> Result<Result<(), StoreError>, StoreError> {
-    let mut statement = connection.prepare_cached(NOTE).map_err(of_file_statement)?;
+fn note_all(connection: &Connection, notes: &[Note]) -> Result<Result<(), StoreError>, StoreError> {
     let mut outcome = Ok(());
-    for audit::Model { tenant_id, at, id, key_id, action, caller, sessions } in notes {
-        let noted = statement.execute(params![tenant_id, at, id, key_id, action, caller, sessions]);
-        match noted.map(drop).map_err(of_file_statement) {
+    for note in notes {
+        match write_note(connection, note).map_err(of_file_statement) {
             Err(error) if !fails_alone(connection, &error) => return Err(error),
             noted => outcome = outcome.and(noted),
         }
     }
     Ok(outcome)
+}
+
+fn write_note(connection: &Connection, Note { row, mode }: &Note) -> rusqlite::Result<()> {
+    let audit::Model { tenant_id, at, id, key_id, action, caller, sessions } = row;
+    let (statement, place) = match mode {
+        Mode::Append => (APPEND_NOTE, None),
+        Mode::Gather => (GATHER_NOTE, None),
+        Mode::GatherWithin(from, to) => {
+            let mut find = connection.prepare_cached(FIND_NOTE)?;
+            let found = find.query_row(params![tenant_id, caller, from, to, key_id, action], |found| Ok((found.get(0)?, found.get(1)?)));
+            (GATHER_NOTE, found.optional()?)
+        }
+    };
+    let (at, id) = place.unwrap_or((*at, *id));
+    connection.prepare_cached(statement)?.execute(params![tenant_id, at, id, key_id, action, caller, sessions]).map(drop)
 }
 
 /// Whether the engine took back what one statement did, and nothing else.

@@ -16,6 +16,7 @@ mod m20261122_000003_webhook;
 mod m20261122_000004_masking;
 mod m20261122_000005_erasure;
 mod m20261122_000006_audit;
+mod m20261201_000002_epoch;
 
 /// All changes in their order.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrations {
             Box::new(m20261122_000004_masking::Change),
             Box::new(m20261122_000005_erasure::Change),
             Box::new(m20261122_000006_audit::Change),
+            Box::new(m20261201_000002_epoch::Change),
         ]
     }
 }

@@ -11,6 +11,7 @@ mod imports;
 mod keys;
 mod moving;
 mod purging;
+mod restoring;
 mod schema;
 mod secrecy;
 mod serving;

@@ -8,6 +8,7 @@ use calldata_testkit::builders::{a_tenant, call_id, caller_key};
 mod audit;
 mod callers;
 mod directory;
+mod epochs;
 mod expiry;
 mod group_commit;
 mod history;

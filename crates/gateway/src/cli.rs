@@ -424,6 +424,8 @@ pub(crate) enum MigrateCommand {
     Down,
     /// Show all changes and whether they were made
     Status,
+    /// Begin a new epoch, after the database was restored from anything else than a backup or a dump: ids of events from before are refused
+    NewEpoch,
 }
 
 fn a_name(text: &str) -> Result<String, &'static str> {

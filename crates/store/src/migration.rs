@@ -1,5 +1,6 @@
 //! Bringing the schema up to date.
 
+use calldata_core::StoreError;
 use calldata_migrations::Migrations;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 use sea_orm_migration::{MigrationStatus, MigratorTrait};
@@ -7,7 +8,7 @@ use sea_orm_migration::{MigrationStatus, MigratorTrait};
 use crate::Database;
 
 /// Held on PostgreSQL while migrating, so that of two instances that start at once one waits for the other. An arbitrary number.
-const ADVISORY_LOCK: i64 = 0x0063_616c_6c64_6174;
+pub(crate) const ADVISORY_LOCK: i64 = 0x0063_616c_6c64_6174;
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +29,25 @@ pub struct MigrationState {
 }
 
 impl Database {
-    /// Brings the schema to where it should be. On PostgreSQL under a lock, so that instances that start together do not race.
+    /// Brings the schema to where it should be. On PostgreSQL under a lock, so that instances that start together do not race. A database
+    /// that was restored gets an epoch of its own on the way up.
     ///
     /// # Errors
     /// When a change fails; those before it stay.
     pub async fn migrate(&self, direction: Direction) -> Result<(), DbErr> {
-        if direction == Direction::Up && self.pending_migrations().await? == 0 {
-            return Ok(());
+        if direction == Direction::Down {
+            return self.change_schema(direction).await;
         }
+        if self.pending_migrations().await? > 0 {
+            self.change_schema(direction).await?;
+        }
+        self.confirm_epoch().await.map(drop).map_err(|error| match error {
+            StoreError::Failed(source) | StoreError::Busy(source) => DbErr::Custom(source.to_string()),
+            error => DbErr::Custom(error.to_string()),
+        })
+    }
+
+    async fn change_schema(&self, direction: Direction) -> Result<(), DbErr> {
         // All or nothing, and whoever starts at the same time waits: SQLite's transaction has the write lock, PostgreSQL's holds a
         // lock of its own until it ends.
         let transaction = self.writer().begin().await?;

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::Sessions;
 use crate::access::Access;
 use crate::event::{Event, EventKind, Position};
-use crate::port::StoreError;
-use crate::{Session, SessionId};
+use crate::port::{Events, OutboxEnd, StoreError};
+use crate::{Epoch, EventId, Session, SessionId};
 
 /// Events that are handed over together.
 const TOGETHER: u64 = 100;
@@ -26,6 +26,8 @@ const SETTLING_LOOKS: u32 = 4;
 /// What happened, with the session as it is now.
 #[derive(Clone, Debug)]
 pub struct Told {
+    /// The id of the event.
+    pub id: EventId,
     /// What happened.
     pub event: Event,
     /// The session; `None` where it was erased.
@@ -38,6 +40,9 @@ pub enum FollowError {
     /// No such event was ever told of.
     #[error("no event has this id")]
     Unknown,
+    /// The id is of another history of the database: of one before a restore, or of another database.
+    #[error("this id is of another database, or of a time before this one was restored")]
+    OtherEpoch,
     /// Later events have been dropped since.
     #[error("events after this one have been dropped")]
     TooOld,
@@ -51,6 +56,7 @@ pub struct Follower {
     sessions: Arc<Sessions>,
     access: Access,
     may_see_nothing: bool,
+    epoch: Epoch,
     at: Position,
     stored: watch::Receiver<()>,
     closed: watch::Receiver<bool>,
@@ -61,18 +67,36 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is no such event any more, or the store could not be asked.
-    pub async fn follow(self: &Arc<Self>, access: Access, after: Option<Position>) -> Result<Follower, FollowError> {
+    pub async fn follow(self: &Arc<Self>, access: Access, after: Option<EventId>) -> Result<Follower, FollowError> {
         // Before the first look, so that nothing slips in between.
         let (stored, closed) = (self.stored.subscribe(), self.arrivals.closed());
         let end = self.store.end().await?;
         let at = match after {
-            None => end,
-            Some(after) if after > end => return Err(FollowError::Unknown),
-            Some(after) if after < self.store.dropped_until(access.tenant.id).await? => return Err(FollowError::TooOld),
-            Some(after) => after,
+            None => end.position,
+            Some(after) => {
+                let after = position_in(&end, after)?;
+                if after > end.position {
+                    return Err(FollowError::Unknown);
+                }
+                if after < self.store.dropped_until(access.tenant.id).await? {
+                    return Err(FollowError::TooOld);
+                }
+                after
+            }
         };
-        Ok(Follower { sessions: Arc::clone(self), access, may_see_nothing: false, at, stored, closed })
+        Ok(Follower { sessions: Arc::clone(self), access, may_see_nothing: false, epoch: end.epoch, at, stored, closed })
     }
+}
+
+/// The position that an id names in the present epoch.
+fn position_in(end: &OutboxEnd, EventId { epoch, position }: EventId) -> Result<Position, FollowError> {
+    let is_known = match epoch {
+        Some(epoch) => epoch == end.epoch,
+        // The beginning is the beginning in every epoch. Other ids without an epoch are older than epochs: later ones than those that this
+        // database had handed out by then are of a history that it does not have.
+        None => position == Position::default() || end.unprefixed_until.is_some_and(|until| position <= until),
+    };
+    if is_known { Ok(position) } else { Err(FollowError::OtherEpoch) }
 }
 
 impl Follower {
@@ -120,7 +144,12 @@ impl Follower {
                 }
             }
             self.stored.mark_unchanged();
-            let events = self.sessions.store.events(self.access.tenant.id, self.at, TOGETHER).await?;
+            let Events { epoch, events } = self.sessions.store.events(self.access.tenant.id, self.at, TOGETHER).await?;
+            if epoch != self.epoch {
+                // The database was replaced: the position means nothing in it, and the client has to be told so when it comes again.
+                self.may_see_nothing = true;
+                return Ok(Vec::new());
+            }
             let Some(last) = events.last().map(|event| event.position) else { return Ok(Vec::new()) };
             let told = self.with_sessions(events).await?;
             // Only now: whoever asks again after an error must not miss them.
@@ -131,13 +160,17 @@ impl Follower {
         }
     }
 
+    fn id(&self, event: &Event) -> EventId {
+        EventId { epoch: Some(self.epoch), position: event.position }
+    }
+
     /// Of sessions that are gone, nothing is told but that they were erased.
     async fn with_sessions(&self, events: Vec<Event>) -> Result<Vec<Told>, StoreError> {
         let mut known: HashMap<SessionId, Option<Session>> = HashMap::new();
         let mut told = Vec::with_capacity(events.len());
         for event in events {
             if event.kind == EventKind::Erased {
-                told.push(Told { event, session: None });
+                told.push(Told { id: self.id(&event), event, session: None });
                 continue;
             }
             if !known.contains_key(&event.session) {
@@ -145,7 +178,7 @@ impl Follower {
                 known.insert(event.session.clone(), found);
             }
             if let Some(session) = known.get(&event.session).cloned().flatten() {
-                told.push(Told { event, session: Some(session) });
+                told.push(Told { id: self.id(&event), event, session: Some(session) });
             }
         }
         Ok(told)

@@ -122,7 +122,7 @@ impl Outbox for Database {
         let question = format!(
             "SELECT epoch, commit_no, place, kind, session_id, at FROM database_epoch LEFT JOIN (\
              SELECT commit_no, place, kind, session_id, at FROM event WHERE tenant_id = {one} AND (commit_no, place) > ({two}, {three}){certain} \
-             ORDER BY commit_no, place LIMIT {four}) AS some ON TRUE ORDER BY commit_no, place"
+             ORDER BY commit_no, place LIMIT {four}) AS following ON TRUE ORDER BY commit_no, place"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values: [Value; 4] = [tenant.number().into(), after.commit.into(), after.place.into(), limit.into()];

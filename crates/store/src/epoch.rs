@@ -115,13 +115,14 @@ impl Database {
             Binding::Unknown => is_server && is_from_elsewhere(&transaction).await?,
             Binding::Foreign => true,
         };
-        if renew && is_server {
-            renumber(&transaction).await?;
-        }
         let here = if is_server { SERVER.to_owned() } else { format!("'{FILE}'") };
         let new = if renew { format!(", epoch = '{}', unprefixed_until = NULL", Epoch::random()) } else { String::new() };
         let update = format!("UPDATE database_epoch SET bound_to = {here}{new}");
         transaction.execute_unprepared(&update).await.map_err(of_statement)?;
+        // After it: what is numbered now may have had other numbers in the history that the database comes from.
+        if renew && is_server {
+            renumber(&transaction).await?;
+        }
         transaction.commit().await.map_err(of_statement)?;
         if renew && !always {
             tracing::warn!("this database is a copy or was restored: event ids of before are refused, and new ones begin");

@@ -27,6 +27,7 @@ DIFFERS = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"\b1[5-9]\d{11}\b"), "MILLISECONDS"),
     (re.compile(r"127\.0\.0\.1:\d+"), "ADDRESS"),
+    (re.compile(r"^id: [0-9a-f]{10}-", re.M), "id: EPOCH-"),
 ]
 
 

@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Method, header};
 use calldata_core::key::{AccessKey, SecretHash};
 use calldata_core::{Clock, DirectoryStore, KeyId, Scopes, SystemClock, Tenant};
-use calldata_gateway::app::{AllowedNetworks, App};
+use calldata_gateway::app::{App, EndpointPolicy};
 use calldata_gateway::documents::DocsAccess;
 use calldata_http::{Limits, Origins, Source};
 use calldata_store::{Database, Direction, Url};
@@ -110,7 +110,7 @@ pub fn run(path: HotPath, requests: u32, file: &Path) -> Result {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let secrets = TokenSecrets::new("a token secret for measuring, 32 bytes or more".into(), None)?;
         let limits = Limits { deadline: DEADLINE, ..Limits::default() };
-        let app = App::new(open(file).await?, Arc::new(SystemClock::default()), limits, secrets, AllowedNetworks::default()).await?;
+        let app = App::new(open(file).await?, Arc::new(SystemClock::default()), limits, secrets, EndpointPolicy::default()).await?;
         let service = app.service(&Origins::default(), DocsAccess::default());
         if path == HotPath::RRecent {
             let mut posts = Posts::new(names::RECENT, 1, names::RECENT + RECENT);

@@ -17,6 +17,7 @@ mod m20261122_000004_masking;
 mod m20261122_000005_erasure;
 mod m20261122_000006_audit;
 mod m20261201_000001_tenant_bounds;
+mod m20261201_000002_epoch;
 mod m20261201_000024_time_mark;
 
 /// All changes in their order.
@@ -38,6 +39,7 @@ impl MigratorTrait for Migrations {
             Box::new(m20261122_000005_erasure::Change),
             Box::new(m20261122_000006_audit::Change),
             Box::new(m20261201_000001_tenant_bounds::Change),
+            Box::new(m20261201_000002_epoch::Change),
             Box::new(m20261201_000024_time_mark::Change),
         ]
     }

@@ -14,6 +14,7 @@ mod imports;
 mod keys;
 mod moving;
 mod purging;
+mod restoring;
 mod schema;
 mod secrecy;
 mod serving;

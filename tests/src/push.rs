@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use calldata_core::port::Outbox;
+use calldata_core::port::{Events, Outbox, OutboxEnd};
 use calldata_core::webhook::{Webhook, WebhookSecret, WebhookSecrets, WebhookUrl};
 use calldata_core::{
-    Clock, DirectoryStore, Event, EventKind, ManualClock, Position, Session, SessionId, StoreError, Tenant, TenantId, Timestamp, WebhookId,
-    WebhookStore,
+    Clock, DirectoryStore, Epoch, Event, EventKind, ManualClock, Position, Session, SessionId, StoreError, Tenant, TenantId, Timestamp,
+    WebhookId, WebhookStore,
 };
-use calldata_push::{AllowedNetworks, Deliverer, Lookup, Ports, Sender};
+use calldata_push::{Deliverer, EndpointPolicy, Lookup, Ports, Sender};
 use calldata_testkit::builders::{a_clock, a_session, a_tenant, session_id, start};
 use calldata_testkit::engine::on_every_engine;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -31,12 +31,13 @@ struct Happened {
 
 #[async_trait]
 impl Outbox for Happened {
-    async fn events(&self, _: TenantId, after: Position, limit: u64) -> Result<Vec<Event>, StoreError> {
+    async fn events(&self, _: TenantId, after: Position, limit: u64) -> Result<Events, StoreError> {
         let limit = usize::try_from(limit).unwrap();
-        Ok(self.events.iter().filter(|event| event.position > after).take(limit).cloned().collect())
+        let events = self.events.iter().filter(|event| event.position > after).take(limit).cloned().collect();
+        Ok(Events { epoch: Epoch::random(), events })
     }
-    async fn end(&self) -> Result<Position, StoreError> {
-        Ok(Position::default())
+    async fn end(&self) -> Result<OutboxEnd, StoreError> {
+        Ok(OutboxEnd { epoch: Epoch::random(), position: Position::default(), unprefixed_until: None })
     }
     async fn dropped_until(&self, _: TenantId) -> Result<Position, StoreError> {
         Ok(Position::default())
@@ -105,7 +106,7 @@ async fn listening() -> (SocketAddr, mpsc::UnboundedReceiver<(usize, String)>) {
 /// An instance that delivers until it is dropped.
 fn an_instance(webhooks: Arc<dyn WebhookStore>, happened: &Arc<Happened>, clock: &Arc<ManualClock>) -> JoinHandle<()> {
     let ports = Ports { webhooks, outbox: happened.clone(), lookup: happened.clone(), clock: clock.clone() };
-    let networks = AllowedNetworks::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let networks = EndpointPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]);
     tokio::spawn(Deliverer::new(ports, Sender::new(networks)).keep(|| watch::Sender::new(()).subscribe()))
 }
 

@@ -9,6 +9,7 @@ mod audit;
 mod bounds;
 mod callers;
 mod directory;
+mod epochs;
 mod expiry;
 mod group_commit;
 mod history;

@@ -20,7 +20,7 @@ use crate::{CallId, CallerKey, Details, KeyId, Session, SessionId, Tenant, Tenan
 pub use audit::AuditStore;
 pub use catalog::{Amend, Amended, Catalog, Creation, Once};
 pub use erasures::Erasures;
-pub use outbox::Outbox;
+pub use outbox::{Events, Outbox, OutboxEnd};
 pub use time_marks::TimeMarks;
 pub use webhooks::{Change, Lease, Outcome, Settled, Standing, WebhookStore};
 

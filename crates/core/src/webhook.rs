@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::event::{EventKind, Position};
-use crate::{SessionId, TenantId, Timestamp, WebhookId};
+use crate::{Epoch, SessionId, TenantId, Timestamp, WebhookId};
 
 pub use secret::{PreviousSecret, WebhookSecret, WebhookSecrets};
 pub use url::{InvalidUrl, UrlHost, WebhookUrl};
@@ -90,22 +90,39 @@ impl DeliveryNumber {
     }
 }
 
-/// `wh_0123456789abcdef_17`: the same for every attempt and after every restart, so that whoever receives it twice can tell.
+/// Names a delivery of a webhook. The epoch tells apart what two histories of a database gave the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeliveryId {
+    /// The epoch in which the number was assigned; absent where that was before there were epochs.
+    pub epoch: Option<Epoch>,
+    /// The number.
+    pub number: DeliveryNumber,
+}
+
+/// `wh_0123456789abcdef_00a1b2c3d4_17`: the same for every attempt and after every restart, so that whoever receives it twice can tell, and
+/// never that of another message, even after a restore. Messages that are older than epochs have no epoch in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MessageId(String);
 
 impl MessageId {
     /// The message that a delivery is, of a webhook.
-    pub fn of(webhook: &WebhookId, number: DeliveryNumber) -> Self {
-        Self(format!("{webhook}_{}", number.0))
+    pub fn of(webhook: &WebhookId, DeliveryId { epoch, number }: DeliveryId) -> Self {
+        Self(match epoch {
+            Some(epoch) => format!("{webhook}_{epoch}_{}", number.0),
+            None => format!("{webhook}_{}", number.0),
+        })
     }
 
     /// The delivery that it names of that webhook; `None` where it names none.
-    pub fn number(webhook: &WebhookId, text: &str) -> Option<DeliveryNumber> {
-        let digits = text.strip_prefix(webhook.as_str())?.strip_prefix('_')?;
-        let number = DeliveryNumber(digits.parse().ok()?);
+    pub fn delivery(webhook: &WebhookId, text: &str) -> Option<DeliveryId> {
+        let rest = text.strip_prefix(webhook.as_str())?.strip_prefix('_')?;
+        let (epoch, digits) = match rest.split_once('_') {
+            Some((epoch, digits)) => (Some(Epoch::parse(epoch)?), digits),
+            None => (None, rest),
+        };
+        let id = DeliveryId { epoch, number: DeliveryNumber(digits.parse().ok()?) };
         // Exactly as it is written, so that one message has one name.
-        (Self::of(webhook, number).0 == text && number > DeliveryNumber::NONE).then_some(number)
+        (Self::of(webhook, id).0 == text && id.number > DeliveryNumber::NONE).then_some(id)
     }
 
     /// The text.
@@ -123,8 +140,8 @@ impl fmt::Display for MessageId {
 /// An event on its way to an endpoint. It names the session and holds nothing of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its number.
-    pub number: DeliveryNumber,
+    /// Its number, and the epoch of that.
+    pub id: DeliveryId,
     /// What happened.
     pub kind: EventKind,
     /// To which session.
@@ -155,10 +172,9 @@ pub enum Failure {
     Status(u16),
     /// It did not answer in time.
     TimedOut,
-    /// Its name has no address.
-    NotFound,
-    /// One of its addresses is none that anything may be sent to.
-    RefusedAddress,
+    /// Its name has no address that something may be sent to. Whether it has another one is not told: that would tell which names
+    /// exist in networks that only the gateway reaches.
+    NoAllowedAddress,
     /// It took no connection, or broke it.
     NotConnected,
     /// It did not prove who it is.
@@ -168,10 +184,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    const WORDS: [(Self, &str); 6] = [
+    /// What was written down by versions that told the two apart.
+    const OLD_WORDS: [&str; 2] = ["no address", "refused address"];
+    const WORDS: [(Self, &str); 5] = [
         (Self::TimedOut, "timed out"),
-        (Self::NotFound, "no address"),
-        (Self::RefusedAddress, "refused address"),
+        (Self::NoAllowedAddress, "no allowed address"),
         (Self::NotConnected, "not connected"),
         (Self::NotTrusted, "not trusted"),
         (Self::NotHttp, "not http"),
@@ -202,6 +219,9 @@ impl FromStr for Failure {
         if let Some(status) = text.strip_prefix("status ") {
             return status.parse().map(Self::Status).map_err(|_| NoFailure);
         }
+        if Self::OLD_WORDS.contains(&text) {
+            return Ok(Self::NoAllowedAddress);
+        }
         Self::WORDS.into_iter().find(|(_, words)| *words == text).map(|(failure, _)| failure).ok_or(NoFailure)
     }
 }
@@ -216,6 +236,9 @@ mod tests {
             assert_eq!(failure.to_string(), words);
             assert_eq!(words.parse(), Ok(failure));
         }
+        for old in Failure::OLD_WORDS {
+            assert_eq!(old.parse::<Failure>().unwrap().to_string(), "no allowed address");
+        }
         for none in ["", "status", "status x", "status 70000", "Timed out", "failed"] {
             assert_eq!(none.parse::<Failure>(), Err(NoFailure), "{none}");
         }
@@ -224,12 +247,29 @@ mod tests {
     #[test]
     fn a_message_has_one_name_and_tells_its_delivery_to_its_webhook_alone() {
         let (mine, other) = (WebhookId::new("wh_1").unwrap(), WebhookId::new("wh_2").unwrap());
-        let message = MessageId::of(&mine, DeliveryNumber(17));
-        assert_eq!(message.as_str(), "wh_1_17");
-        assert_eq!(MessageId::number(&mine, "wh_1_17"), Some(DeliveryNumber(17)));
-        assert_eq!(MessageId::number(&other, "wh_1_17"), None);
-        for none in ["", "17", "wh_1", "wh_1_", "wh_1_017", "wh_1_+17", "wh_1_0", "wh_1_-1", "wh_1_99999999999999999999"] {
-            assert_eq!(MessageId::number(&mine, none), None, "{none}");
+        let number = DeliveryNumber(17);
+        for (epoch, text) in [(Epoch::parse("00a1b2c3d4"), "wh_1_00a1b2c3d4_17"), (None, "wh_1_17")] {
+            let id = DeliveryId { epoch, number };
+            assert_eq!(MessageId::of(&mine, id).as_str(), text);
+            assert_eq!(MessageId::delivery(&mine, text), Some(id));
+            assert_eq!(MessageId::delivery(&other, text), None);
+        }
+        for none in [
+            "",
+            "17",
+            "wh_1",
+            "wh_1_",
+            "wh_1_017",
+            "wh_1_+17",
+            "wh_1_0",
+            "wh_1_-1",
+            "wh_1_99999999999999999999",
+            "wh_1_00a1b2c3d4_017",
+            "wh_1_00A1B2C3D4_17",
+            "wh_1_1_17",
+            "wh_1__17",
+        ] {
+            assert_eq!(MessageId::delivery(&mine, none), None, "{none}");
         }
     }
 

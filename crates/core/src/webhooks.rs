@@ -1,7 +1,6 @@
 //! What tenants do with their webhooks.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::access::Access;
@@ -9,7 +8,9 @@ use crate::clock::Clock;
 use crate::event::EventKind;
 use crate::port::{Change, Outbox, StoreError, WebhookStore};
 use crate::uncancelled::uncancelled;
-use crate::webhook::{DeadLetter, DeliveryNumber, InvalidUrl, UrlHost, Webhook, WebhookKey, WebhookSecret, WebhookSecrets, WebhookUrl};
+use crate::webhook::{
+    DeadLetter, DeliveryId, DeliveryNumber, InvalidUrl, UrlHost, Webhook, WebhookKey, WebhookSecret, WebhookSecrets, WebhookUrl,
+};
 use crate::{TenantId, WebhookId};
 
 /// How many webhooks a tenant may have; two that are created at the same moment may both be the last.
@@ -39,17 +40,17 @@ pub struct Webhooks {
     store: Arc<dyn WebhookStore>,
     outbox: Arc<dyn Outbox>,
     clock: Arc<dyn Clock>,
-    may_send_to: Box<dyn Fn(IpAddr) -> bool + Send + Sync>,
+    may_send_to: Box<dyn Fn(UrlHost<'_>) -> bool + Send + Sync>,
 }
 
 impl Webhooks {
-    /// Webhooks in `store` for the events in `outbox`. A URL that names an address is refused unless `may_send_to` it; what a name
-    /// stands for is only looked up by whoever sends.
+    /// Webhooks in `store` for the events in `outbox`. A URL is refused unless one `may_send_to` its host; the addresses of a name
+    /// are only looked up when something is sent.
     pub fn new(
         store: Arc<dyn WebhookStore>,
         outbox: Arc<dyn Outbox>,
         clock: Arc<dyn Clock>,
-        may_send_to: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
+        may_send_to: impl Fn(UrlHost<'_>) -> bool + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self { store, outbox, clock, may_send_to: Box::new(may_send_to) })
     }
@@ -60,8 +61,9 @@ impl Webhooks {
     /// When nothing can be sent to the URL, there is no kind, the tenant has enough of them, or the store could not.
     pub async fn create(self: &Arc<Self>, access: &Access, url: &str, kinds: BTreeSet<EventKind>) -> Result<Webhook, CreateError> {
         let url = WebhookUrl::parse(url)?;
-        if matches!(url.host(), UrlHost::Address(address) if !(self.may_send_to)(address)) {
-            return Err(InvalidUrl::RefusedAddress.into());
+        if !(self.may_send_to)(url.host()) {
+            let is_address = matches!(url.host(), UrlHost::Address(_));
+            return Err(if is_address { InvalidUrl::RefusedAddress } else { InvalidUrl::RefusedHost }.into());
         }
         if kinds.is_empty() {
             return Err(CreateError::NoKinds);
@@ -79,7 +81,7 @@ impl Webhooks {
                 kinds,
                 created_at: this.clock.now(),
                 disabled: None,
-                taken_up: this.outbox.end().await?,
+                taken_up: this.outbox.end().await?.position,
             };
             this.store.create_webhook(&webhook).await?;
             Ok(webhook)
@@ -155,7 +157,7 @@ impl Webhooks {
     ///
     /// # Errors
     /// When the store could not; what was done until then stays so, and doing it again is safe.
-    pub async fn replay(self: &Arc<Self>, access: &Access, id: &WebhookId, one: Option<DeliveryNumber>) -> Result<Option<u64>, StoreError> {
+    pub async fn replay(self: &Arc<Self>, access: &Access, id: &WebhookId, one: Option<DeliveryId>) -> Result<Option<u64>, StoreError> {
         let (this, key) = self.for_key(access, id);
         uncancelled(async move {
             if this.find_of(key.tenant, &key.id).await?.is_none() {

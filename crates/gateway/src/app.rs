@@ -14,7 +14,7 @@ use calldata_core::clock::ADOPTION;
 use calldata_core::webhooks::Webhooks;
 use calldata_core::{Audit, Clock, Directory, Eraser, Pseudonyms, Purge, SessionStore, Sessions, StoreError, Timekeeper};
 use calldata_http::{Limits, MemoryBudget, Origins, Shared, Source, health, layers, trace};
-pub use calldata_push::AllowedNetworks;
+pub use calldata_push::EndpointPolicy;
 use calldata_push::{Deliverer, Ports, Sender};
 use calldata_store::Database;
 use oifde_api::{Oifde, TokenSecrets};
@@ -30,6 +30,9 @@ use crate::traces::Traced;
 
 /// How long readiness waits for the database.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the database is still the one that it was: a server may be replaced by a replica, or by a restored one.
+const EPOCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the end of the process waits for the log to be written back; what is in the log is found there by the next start.
 const LAST_WRITE_BACK: Duration = Duration::from_secs(2);
@@ -64,7 +67,7 @@ impl App {
         clock: Arc<dyn Clock>,
         limits: Limits,
         secrets: TokenSecrets,
-        networks: AllowedNetworks,
+        networks: EndpointPolicy,
     ) -> Result<Self, StoreError> {
         let store = Arc::new(database.clone());
         let timekeeper = Timekeeper::begin(store.clone(), Arc::clone(&clock)).await;
@@ -74,7 +77,7 @@ impl App {
         let audit = Audit::new(store.clone(), Arc::clone(&clock), pseudonyms.clone());
         let eraser = Eraser::new(store.clone(), Arc::clone(&clock), pseudonyms, Arc::clone(&audit));
         let allowed = networks.clone();
-        let webhooks = Webhooks::new(store.clone(), store.clone(), Arc::clone(&clock), move |address| allowed.allow(address));
+        let webhooks = Webhooks::new(store.clone(), store.clone(), Arc::clone(&clock), move |host| allowed.allow_host(host));
         let (webhook_store, outbox) = (store.clone(), store.clone());
         let store: Arc<dyn SessionStore> = if trace::is_observed() { Arc::new(Traced(store)) } else { store };
         let sessions = Sessions::audited(store, Arc::clone(&clock), WaitLimits::default(), Arc::clone(&audit));
@@ -147,7 +150,17 @@ impl App {
         let (watch, purge, erase) = (sessions.watch_elsewhere(), self.purge.keep(directory), self.eraser.keep());
         let audit = async { tokio::join!(self.audit.keep(), self.audit.keep_within_budget(directory)) };
         let quotas = self.database.keep_quotas(|| directory.tenants());
-        tokio::join!(look, rewrite, watch, purge, erase, audit, quotas, deliver, self.timekeeper.keep());
+        tokio::join!(look, rewrite, watch, purge, erase, audit, quotas, deliver, self.timekeeper.keep(), self.keep_epoch());
+    }
+
+    /// Notices that the database was replaced while this process runs. A file is not: whoever replaces one stops the gateway.
+    async fn keep_epoch(&self) {
+        loop {
+            tokio::time::sleep(EPOCH_INTERVAL).await;
+            if let Err(error) = self.database.confirm_epoch().await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the epoch of the database could not be confirmed");
+            }
+        }
     }
 
     /// The service that answers requests; pages of these origins may use it.

@@ -463,6 +463,8 @@ pub(crate) enum MigrateCommand {
     },
     /// Show all changes and whether they were made
     Status,
+    /// Begin a new epoch, after the database was restored from anything else than a backup or a dump: ids of events from before are refused
+    NewEpoch,
 }
 
 fn a_name(text: &str) -> Result<String, &'static str> {

@@ -100,6 +100,11 @@ async fn open(settings: &Settings) -> Result<(Database, Url), Failure> {
     let url = settings.database()?;
     let database = open_as_it_is(&url).await?;
     if settings.no_migrate() {
+        // A database that was restored gets an epoch all the same; where the schema is behind, that waits for its change.
+        let pending = database.pending_migrations().await.map_err(|error| Failure::because("the schema cannot be read", &error))?;
+        if pending == 0 {
+            database.confirm_epoch().await.map_err(|error| store_failed("the epoch of the database cannot be confirmed", &error))?;
+        }
         return Ok((database, url));
     }
     migrate::migrate(&database, Direction::Up).await?;

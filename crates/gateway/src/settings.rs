@@ -16,7 +16,7 @@ use calldata_http::memory_budget::{DEFAULT_MEMORY_BUDGET_BYTES, MIN_MEMORY_BUDGE
 use calldata_http::origins::Origin;
 use calldata_http::source::Network;
 use calldata_http::{Limits, Origins, TrustedProxies};
-use calldata_push::AllowedNetworks;
+use calldata_push::{EndpointPolicy, HostPattern};
 use calldata_store::Url;
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -126,6 +126,12 @@ pub struct Settings {
     /// A network besides the internet that webhooks may be sent to, or an address; may be repeated, or a list with commas [default: none]
     #[arg(long, global = true, env = "CALLDATA_WEBHOOK_ALLOW", value_delimiter = ',', value_name = "NET", help_heading = "Settings")]
     pub webhook_allow: Vec<Network>,
+    /// A network that webhooks may never be sent to, or an address, whatever allows it; may be repeated, or a list with commas [default: none]
+    #[arg(long, global = true, env = "CALLDATA_WEBHOOK_DENY", value_delimiter = ',', value_name = "NET", help_heading = "Settings")]
+    pub webhook_deny: Vec<Network>,
+    /// The only hosts that webhooks may be sent to, a name or *.example.com; may be repeated, or a list with commas [default: all]
+    #[arg(long, global = true, env = "CALLDATA_WEBHOOK_HOST", value_delimiter = ',', value_name = "HOST", help_heading = "Settings")]
+    pub webhook_host: Vec<String>,
     /// Where the API description and the page that shows it are served: on with the API, admin with the metrics, or off [default: on]
     #[arg(
         long,
@@ -277,9 +283,23 @@ impl Settings {
         self.core_dumps.unwrap_or(false)
     }
 
-    /// Where webhooks may be sent besides the internet.
-    pub fn webhook_networks(&self) -> AllowedNetworks {
-        AllowedNetworks::new(self.webhook_allow.iter().map(|network| (*network).into()).collect())
+    /// Where webhooks may be sent.
+    ///
+    /// # Errors
+    /// When a host is none, or what is allowed is denied altogether.
+    pub fn webhook_policy(&self) -> Result<EndpointPolicy, Failure> {
+        let hosts = self
+            .webhook_host
+            .iter()
+            .map(|host| host.parse::<HostPattern>().map_err(|error| Failure::new(format!("{host:?} {error}; see --webhook-host"))));
+        let hosts = hosts.collect::<Result<_, _>>()?;
+        let allowed = self.webhook_allow.iter().map(|network| (*network).into()).collect();
+        let denied = self.webhook_deny.iter().map(|network| (*network).into()).collect();
+        let policy = EndpointPolicy::new(allowed).denying(denied).only_hosts(hosts);
+        match policy.contradiction() {
+            Some(network) => Err(Failure::new(format!("webhooks are allowed to {network} and denied to all of it; see --webhook-deny"))),
+            None => Ok(policy),
+        }
     }
 
     /// Where traces are sent.

@@ -1,5 +1,7 @@
 //! A page of records whose sessions do not fit into memory at a time: it is written as it is read.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -7,8 +9,8 @@ use bytes::Bytes;
 use calldata_core::catalog::Place;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::service::PAGE_BYTES;
-use calldata_core::{Access, Session, StoreError};
-use calldata_http::{Seat, Streamed, log_failure};
+use calldata_core::{Access, Grant, GrantError, RequiredScope, Session, StoreError, Tenant};
+use calldata_http::{Seat, Streamed, log_ended, log_failure};
 use futures_util::stream;
 
 use crate::Oifde;
@@ -16,8 +18,10 @@ use crate::codes::{CONTENT_TYPE, Failure};
 use crate::query_record_history::HistoryResponse;
 use crate::record::Record;
 
-/// Answers with a page that was cut, and reads the rest of it while the client takes it. A client of which the store cannot read the rest sees
-/// the answer end before its end.
+const OPERATION: &str = "queryRecordHistory";
+
+/// Answers with a page that was cut, and reads the rest of it while the client takes it. Where the right ends meanwhile, or the store cannot
+/// read the rest, the answer breaks off.
 ///
 /// # Errors
 /// When there is no memory for it.
@@ -31,15 +35,17 @@ pub(crate) async fn stream_page(
     let HistoryPage { total, sessions, is_cut: _ } = page;
     let left = query.limit.saturating_sub(sessions.len().try_into().unwrap_or(u64::MAX));
     let last = sessions.last().map(Place::of);
-    let mut rest = Rest { oifde: oifde.clone(), access, _seat: seat, query, last, left, has_begun: false };
-    let first = rest.begin(total, sessions)?;
+    let tenant = Arc::clone(&access.tenant);
+    let grant = Grant::new(Arc::clone(&oifde.shared.directory), access, RequiredScope::Read);
+    let mut rest = Rest { oifde: oifde.clone(), grant, _seat: seat, query, last, left, has_begun: false };
+    let first = rest.begin(total, sessions, &tenant)?;
     let rest = stream::unfold(Some(rest), |rest| async {
         let mut rest = rest?;
         match rest.next().await {
             Ok(Some(piece)) => Some((Ok(piece), Some(rest))),
             Ok(None) => Some((Ok(Bytes::from_static(b"]}")), None)),
             Err(error) => {
-                log_failure("queryRecordHistory", &error);
+                error.log();
                 Some((Err(error), None))
             }
         }
@@ -50,10 +56,30 @@ pub(crate) async fn stream_page(
     Ok(response)
 }
 
+/// Why the rest of a page cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ReadError {
+    /// The end of a right is no failure of the gateway.
+    fn log(&self) {
+        match self {
+            Self::Grant(error) if error.is_final() => log_ended(OPERATION, error),
+            Self::Grant(error) => log_failure(OPERATION, error),
+            Self::Store(error) => log_failure(OPERATION, error),
+        }
+    }
+}
+
 /// The part of a page that is not read yet.
 struct Rest {
     oifde: Oifde,
-    access: Access,
+    grant: Grant,
     _seat: Seat,
     query: HistoryQuery,
     last: Option<Place>,
@@ -63,30 +89,31 @@ struct Rest {
 
 impl Rest {
     /// The answer up to and with these records, and without its end.
-    fn begin(&mut self, total: u64, sessions: Vec<Session>) -> Result<Bytes, Failure> {
+    fn begin(&mut self, total: u64, sessions: Vec<Session>, tenant: &Tenant) -> Result<Bytes, Failure> {
         let mut text = serde_json::to_string(&HistoryResponse::records(total, Vec::new())).map_err(|_| Failure::Internal)?;
         text.truncate(text.trim_end_matches("]}").len());
-        self.push(&mut text, sessions)?;
+        self.push(&mut text, sessions, tenant)?;
         Ok(text.into())
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         let Some(last) = self.last.take().filter(|_| self.left > 0) else { return Ok(None) };
+        let access = self.grant.revalidate()?;
         let sessions = &self.oifde.shared.sessions;
-        let listed = sessions.history_after(&self.access, &self.query, &last, self.left, PAGE_BYTES).await?;
+        let listed = sessions.history_after(&access, &self.query, &last, self.left, PAGE_BYTES).await?;
         self.left -= u64::try_from(listed.sessions.len()).unwrap_or(u64::MAX).min(self.left);
         self.last = listed.sessions.last().map(Place::of).filter(|_| listed.is_cut);
         let mut text = String::new();
-        self.push(&mut text, listed.sessions).map_err(|error| StoreError::Failed(error.into()))?;
+        self.push(&mut text, listed.sessions, &access.tenant).map_err(|error| StoreError::Failed(error.into()))?;
         Ok(Some(text.into()))
     }
 
-    fn push(&mut self, text: &mut String, sessions: Vec<Session>) -> Result<(), Failure> {
+    fn push(&mut self, text: &mut String, sessions: Vec<Session>, tenant: &Tenant) -> Result<(), Failure> {
         for session in sessions {
             if std::mem::replace(&mut self.has_begun, true) {
                 text.push(',');
             }
-            let record = serde_json::to_string(&Record::of(session, &self.access.tenant)).map_err(|_| Failure::Internal)?;
+            let record = serde_json::to_string(&Record::of(session, tenant)).map_err(|_| Failure::Internal)?;
             text.push_str(&record);
         }
         Ok(())

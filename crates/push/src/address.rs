@@ -1,7 +1,10 @@
 //! Which addresses something may be sent to. Tenants choose where, so it must be nowhere that only the gateway reaches.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
+use calldata_core::webhook::{UrlHost, WebhookUrl};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Networks that are not the internet, and what is special in it (the registries of special-purpose addresses at IANA).
@@ -47,14 +50,35 @@ const REFUSED_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
 ];
 
-/// Networks that the operator allows besides the internet.
+/// Where the operator allows webhooks to be sent.
 #[derive(Clone, Debug, Default)]
-pub struct AllowedNetworks(Vec<IpNet>);
+pub struct EndpointPolicy {
+    allowed: Vec<IpNet>,
+    denied: Vec<IpNet>,
+    hosts: Vec<HostPattern>,
+}
 
-impl AllowedNetworks {
-    /// Allows these besides the internet.
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        Self(networks)
+impl EndpointPolicy {
+    /// Allows these networks besides the internet.
+    pub fn new(allowed: Vec<IpNet>) -> Self {
+        Self { allowed, ..Self::default() }
+    }
+
+    /// Denies these networks, whatever else allows them.
+    #[must_use]
+    pub fn denying(self, denied: Vec<IpNet>) -> Self {
+        Self { denied, ..self }
+    }
+
+    /// Allows no other hosts than these; all where there is none.
+    #[must_use]
+    pub fn only_hosts(self, hosts: Vec<HostPattern>) -> Self {
+        Self { hosts, ..self }
+    }
+
+    /// A network that is allowed and denied as a whole, which cannot be meant.
+    pub fn contradiction(&self) -> Option<IpNet> {
+        self.allowed.iter().copied().find(|allowed| self.denied.iter().any(|denied| denied.contains(allowed)))
     }
 
     /// Whether something may be sent to that address.
@@ -63,7 +87,69 @@ impl AllowedNetworks {
             IpAddr::V4(address) => is_global_v4(address),
             IpAddr::V6(address) => is_global_v6(address),
         };
-        is_global || self.0.iter().any(|network| network.contains(&address))
+        let is_in = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&address));
+        (is_global || is_in(&self.allowed)) && !is_in(&self.denied) && !is_in_denied_v4(&self.denied, address)
+    }
+
+    /// Whether something may be sent to a host, as far as its URL tells; what a name stands for is judged when something is sent.
+    pub fn allow_host(&self, host: UrlHost<'_>) -> bool {
+        match host {
+            // Where hosts are listed, an address is one only if its network is listed too.
+            UrlHost::Address(address) => {
+                let is_listed = self.hosts.is_empty() || self.allowed.iter().any(|network| network.contains(&address));
+                is_listed && self.allow(address)
+            }
+            UrlHost::Name(name) => self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(name)),
+        }
+    }
+}
+
+/// An IPv4 address that is written as an IPv6 one is denied as what it stands for.
+fn is_in_denied_v4(denied: &[IpNet], address: IpAddr) -> bool {
+    let canonical = address.to_canonical();
+    canonical != address && denied.iter().any(|network| network.contains(&canonical))
+}
+
+/// A host name, or all names below one: `hooks.example.com`, `*.example.com`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPattern {
+    name: String,
+    below: bool,
+}
+
+/// The text is no host name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHostPattern;
+
+impl fmt::Display for InvalidHostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("must be a host name such as hooks.example.com, or *.example.com for all below it")
+    }
+}
+
+impl std::error::Error for InvalidHostPattern {}
+
+impl HostPattern {
+    fn matches(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        if self.below {
+            name.strip_suffix(self.name.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+        } else {
+            name == self.name
+        }
+    }
+}
+
+impl FromStr for HostPattern {
+    type Err = InvalidHostPattern;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHostPattern> {
+        let (below, name) = text.strip_prefix("*.").map_or((false, text), |name| (true, name));
+        // As URLs have it: in lower case, international names in ASCII.
+        let url = WebhookUrl::parse(&format!("https://{name}/")).map_err(|_| InvalidHostPattern)?;
+        let UrlHost::Name(host) = url.host() else { return Err(InvalidHostPattern) };
+        let is_name = name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.')) && !host.ends_with('.');
+        is_name.then(|| Self { name: host.to_owned(), below }).ok_or(InvalidHostPattern)
     }
 }
 
@@ -80,14 +166,61 @@ fn is_global_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calldata_core::webhook::{UrlHost, WebhookUrl};
     use proptest::prelude::*;
 
-    fn allowed(networks: &[&str]) -> AllowedNetworks {
-        AllowedNetworks::new(networks.iter().map(|network| network.parse().unwrap()).collect())
+    #[test]
+    fn what_is_denied_is_denied_whatever_allows_it() {
+        let networks = |networks: &[&str]| networks.iter().map(|network| network.parse().unwrap()).collect::<Vec<IpNet>>();
+        let policy =
+            EndpointPolicy::new(networks(&["10.0.0.0/8", "::/0"])).denying(networks(&["10.9.0.0/16", "8.8.8.0/24", "2606:4700::/32"]));
+        for fine in ["10.1.0.1", "8.8.4.4", "2001:4860::1"] {
+            assert!(policy.allow(fine.parse().unwrap()), "{fine}");
+        }
+        for denied in ["10.9.0.1", "8.8.8.8", "::ffff:8.8.8.8", "2606:4700::1", "192.168.0.1"] {
+            assert!(!policy.allow(denied.parse().unwrap()), "{denied}");
+        }
     }
 
-    fn allows(networks: &AllowedNetworks, address: &str) -> bool {
+    #[test]
+    fn where_hosts_are_listed_no_other_is_allowed() {
+        let hosts = ["hooks.example.com", "*.Example.org", "bücher.example"].map(|host| host.parse().unwrap()).to_vec();
+        let policy = EndpointPolicy::new(vec!["10.0.0.0/8".parse().unwrap()]).only_hosts(hosts);
+        let allows = |url: &str| policy.allow_host(WebhookUrl::parse(url).unwrap().host());
+        for fine in
+            ["https://hooks.example.com/x", "http://HOOKS.example.com.:1/", "https://a.b.example.org", "https://xn--bcher-kva.example"]
+        {
+            assert!(allows(fine), "{fine}");
+        }
+        for other in
+            ["https://example.com", "https://a.hooks.example.com", "https://example.org", "https://notexample.org", "https://8.8.8.8"]
+        {
+            assert!(!allows(other), "{other}");
+        }
+        assert!(allows("https://10.0.0.1"), "its network is listed");
+        assert!(EndpointPolicy::default().allow_host(UrlHost::Name("any.example")));
+        for none in [
+            "",
+            "*",
+            "*.",
+            "https://example.com",
+            "example.com/x",
+            "example.com:1",
+            "10.0.0.1",
+            "[::1]",
+            "a b",
+            "u@example.com",
+            "*.*.example",
+            "a.*",
+        ] {
+            assert_eq!(none.parse::<HostPattern>(), Err(InvalidHostPattern), "{none}");
+        }
+    }
+
+    fn allowed(networks: &[&str]) -> EndpointPolicy {
+        EndpointPolicy::new(networks.iter().map(|network| network.parse().unwrap()).collect())
+    }
+
+    fn allows(networks: &EndpointPolicy, address: &str) -> bool {
         networks.allow(address.parse().unwrap())
     }
 
@@ -160,7 +293,7 @@ mod tests {
     #[test]
     fn nothing_is_sent_to_what_is_not_the_internet() {
         for address in NOWHERE {
-            assert!(!allows(&AllowedNetworks::default(), address), "{address}");
+            assert!(!allows(&EndpointPolicy::default(), address), "{address}");
         }
     }
 
@@ -192,7 +325,7 @@ mod tests {
             "2a01::1",
             "3ffe::1",
         ] {
-            assert!(allows(&AllowedNetworks::default(), address), "{address}");
+            assert!(allows(&EndpointPolicy::default(), address), "{address}");
         }
     }
 
@@ -214,7 +347,7 @@ mod tests {
         ] {
             let url = WebhookUrl::parse(url).unwrap();
             match url.host() {
-                UrlHost::Address(address) => assert!(!AllowedNetworks::default().allow(address), "{url:?}"),
+                UrlHost::Address(address) => assert!(!EndpointPolicy::default().allow(address), "{url:?}"),
                 UrlHost::Name(_) => panic!("{url:?} is no name"),
             }
         }
@@ -243,9 +376,9 @@ mod tests {
                 || address.is_broadcast()
                 || address.is_documentation()
                 || address.is_unspecified();
-            prop_assert!(!(special && AllowedNetworks::default().allow(address.into())));
-            prop_assert!(!AllowedNetworks::default().allow(address.to_ipv6_mapped().into()));
-            prop_assert!(!AllowedNetworks::default().allow(address.to_ipv6_compatible().into()));
+            prop_assert!(!(special && EndpointPolicy::default().allow(address.into())));
+            prop_assert!(!EndpointPolicy::default().allow(address.to_ipv6_mapped().into()));
+            prop_assert!(!EndpointPolicy::default().allow(address.to_ipv6_compatible().into()));
         }
     }
 }

@@ -21,7 +21,8 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use crate::address::AllowedNetworks;
+use crate::address::EndpointPolicy;
+use crate::head_budget::{BudgetedStream, HeadBudget};
 
 /// How many addresses of a name are tried.
 const MAX_ADDRESSES: usize = 8;
@@ -48,20 +49,34 @@ impl Hosts for SystemHosts {
 }
 
 /// The addresses of a host, all of which something may be sent to: one that is not, among others that are, is an attempt to get there.
-pub(crate) async fn addresses(hosts: &dyn Hosts, networks: &AllowedNetworks, host: UrlHost<'_>) -> Result<Vec<IpAddr>, Failure> {
+/// The failure is the same whether a name is not known, or is and is refused: tenants learn nothing of names that only this machine knows.
+/// The operator's log says which it was.
+pub(crate) async fn addresses(hosts: &dyn Hosts, networks: &EndpointPolicy, host: UrlHost<'_>) -> Result<Vec<IpAddr>, Failure> {
+    let refused = |why: &str| {
+        let host = match host {
+            UrlHost::Name(name) => name.to_owned(),
+            UrlHost::Address(address) => address.to_string(),
+        };
+        tracing::info!(host, why, "a webhook has no address that something may be sent to");
+        Failure::NoAllowedAddress
+    };
+    if !networks.allow_host(host) {
+        return Err(refused("the operator does not allow this host"));
+    }
     let addresses = match host {
         UrlHost::Address(address) => vec![address],
-        UrlHost::Name(name) => hosts.addresses(name).await.map_err(|_| Failure::NotFound)?,
+        UrlHost::Name(name) => hosts.addresses(name).await.map_err(|_| refused("the name is not known"))?,
     };
     if addresses.is_empty() {
-        return Err(Failure::NotFound);
+        return Err(refused("the name has no address"));
     }
-    if addresses.iter().all(|address| networks.allow(*address)) { Ok(addresses) } else { Err(Failure::RefusedAddress) }
+    if addresses.iter().all(|address| networks.allow(*address)) { Ok(addresses) } else { Err(refused("one of its addresses is refused")) }
 }
 
 /// An open connection, over which one message after the other is sent.
 pub(crate) struct Connection {
     requests: SendRequest<Full<Bytes>>,
+    head: HeadBudget,
     _driver: Driver,
     pub(crate) used: Instant,
 }
@@ -95,18 +110,23 @@ impl Connection {
     }
 
     async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Self, Failure> {
+        let head = HeadBudget::default();
+        let stream = BudgetedStream::new(stream, head.clone());
         let handshake = http1::Builder::new().max_buf_size(MAX_HEAD_BYTES).handshake(TokioIo::new(stream)).await;
         let (requests, connection) = handshake.map_err(|error| failure(&error))?;
         // Whoever sends hears of what goes wrong.
         let driver = tokio::spawn(async move { drop(connection.await) });
-        Ok(Self { requests, _driver: Driver(driver), used: Instant::now() })
+        Ok(Self { requests, head, _driver: Driver(driver), used: Instant::now() })
     }
 
     /// Sends a request; returns the head of the answer.
-    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+    pub(crate) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         self.used = Instant::now();
         self.requests.ready().await.map_err(|error| failure(&error))?;
-        self.requests.send_request(request).await.map_err(|error| failure(&error))
+        self.head.begin(&mut request, MAX_HEAD_BYTES);
+        let response = self.requests.send_request(request).await.map_err(|error| failure(&error));
+        self.head.lift();
+        response
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -115,7 +135,9 @@ impl Connection {
 }
 
 fn failure(error: &hyper::Error) -> Failure {
-    if error.is_parse() { Failure::NotHttp } else { Failure::NotConnected }
+    let cause = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let is_excessive = cause.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData);
+    if error.is_parse() || is_excessive { Failure::NotHttp } else { Failure::NotConnected }
 }
 
 /// Connects to whichever answers first; each has a head start before the next.
@@ -160,8 +182,8 @@ impl Hosts for KnownHosts {
 
 /// To allow for what tests listen on.
 #[cfg(test)]
-pub(crate) fn loopback() -> AllowedNetworks {
-    AllowedNetworks::new(vec!["127.0.0.0/8".parse().expect("this is a network"), "::1/128".parse().expect("this is a network")])
+pub(crate) fn loopback() -> EndpointPolicy {
+    EndpointPolicy::new(vec!["127.0.0.0/8".parse().expect("this is a network"), "::1/128".parse().expect("this is a network")])
 }
 
 #[cfg(test)]
@@ -185,21 +207,21 @@ mod tests {
     #[tokio::test]
     async fn a_name_counts_only_if_all_of_its_addresses_do() {
         let hosts = known();
-        let look = async |name| addresses(&*hosts, &AllowedNetworks::default(), UrlHost::Name(name)).await;
+        let look = async |name| addresses(&*hosts, &EndpointPolicy::default(), UrlHost::Name(name)).await;
         assert_eq!(look("public.example").await.unwrap().len(), 2);
         for refused in ["private.example", "both.example", "mapped.example"] {
-            assert_eq!(look(refused).await, Err(Failure::RefusedAddress), "{refused}");
+            assert_eq!(look(refused).await, Err(Failure::NoAllowedAddress), "{refused}");
         }
         for missing in ["none.example", "unknown.example"] {
-            assert_eq!(look(missing).await, Err(Failure::NotFound), "{missing}");
+            assert_eq!(look(missing).await, Err(Failure::NoAllowedAddress), "{missing}");
         }
     }
 
     #[tokio::test]
     async fn this_machine_is_refused_whatever_it_is_called() {
         for name in ["localhost", "localhost.", "LOCALHOST"] {
-            let looked = addresses(&SystemHosts, &AllowedNetworks::default(), UrlHost::Name(name)).await;
-            assert!(matches!(looked, Err(Failure::RefusedAddress | Failure::NotFound)), "{name}: {looked:?}");
+            let looked = addresses(&SystemHosts, &EndpointPolicy::default(), UrlHost::Name(name)).await;
+            assert!(matches!(looked, Err(Failure::NoAllowedAddress)), "{name}: {looked:?}");
         }
     }
 

@@ -9,16 +9,21 @@ use calldata_core::event::{Event, Position};
 use calldata_core::port::{Outbox, Standing, WebhookStore};
 use calldata_core::webhook::{Webhook, WebhookKey};
 use calldata_core::{Clock, Session, SessionId, StoreError, Tenant, TenantId, Timestamp};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::patience::Patience;
 use crate::sender::Sender;
+use crate::slots::SlotPool;
 use crate::turn::{OUTCOMES, Turn};
 
-/// How many endpoints are sent to at a time.
-const ENDPOINTS: usize = 8;
+/// How many endpoints are sent to at a time, and how many of one tenant.
+const SLOTS: usize = 16;
+const SLOTS_PER_TENANT: usize = 4;
+/// How many besides that kept a delivery waiting lately: they delay each other, and no one else.
+const SLOW_SLOTS: usize = 8;
+const SLOW_SLOTS_PER_TENANT: usize = 2;
 /// How many events are read at a time.
 pub(crate) const EVENTS: u64 = 256;
 /// How often it is looked for something to do where nobody tells.
@@ -65,7 +70,8 @@ pub struct Deliverer {
     pub(crate) sender: Arc<Sender>,
     /// The name of this instance.
     pub(crate) holder: String,
-    pub(crate) places: Semaphore,
+    pub(crate) slots: Arc<SlotPool>,
+    pub(crate) slow_slots: Arc<SlotPool>,
     /// How long a turn stays when there is nothing left to do.
     pub(crate) linger: Duration,
     rung: watch::Sender<()>,
@@ -95,7 +101,8 @@ impl Deliverer {
             ports,
             sender,
             holder: format!("{:016x}", rand::random::<u64>()),
-            places: Semaphore::new(ENDPOINTS),
+            slots: SlotPool::new(SLOTS, SLOTS_PER_TENANT),
+            slow_slots: SlotPool::new(SLOW_SLOTS, SLOW_SLOTS_PER_TENANT),
             linger,
             rung: watch::Sender::new(()),
             serving: Mutex::default(),
@@ -249,6 +256,11 @@ impl Deliverer {
         let patience = all.entry(key.clone()).or_default();
         if took { patience.took_one() } else { patience.failed(now) }
     }
+
+    /// Notes that an endpoint keeps a delivery waiting.
+    pub(crate) fn note_slow(&self, key: &WebhookKey) {
+        self.patience().entry(key.clone()).or_default().was_slow();
+    }
 }
 
 /// An endpoint that is being told, until this is dropped.
@@ -282,7 +294,7 @@ impl Unread<'_> {
         if let Some(events) = self.read.get(&after) {
             return Ok(Arc::clone(events));
         }
-        let events: Arc<[Event]> = self.outbox.events(webhook.tenant, webhook.taken_up, EVENTS).await?.into();
+        let events: Arc<[Event]> = self.outbox.events(webhook.tenant, webhook.taken_up, EVENTS).await?.events.into();
         self.read.insert(after, Arc::clone(&events));
         Ok(events)
     }

@@ -15,11 +15,22 @@ const LONGEST_REST: Duration = Duration::from_mins(1);
 pub(crate) struct Patience {
     failures: u32,
     rests_until: Option<Timestamp>,
+    is_slow: bool,
 }
 
 impl Patience {
     pub(crate) fn took_one(&mut self) {
         *self = Self::default();
+    }
+
+    /// It kept a delivery waiting.
+    pub(crate) fn was_slow(&mut self) {
+        self.is_slow = true;
+    }
+
+    /// Whether it kept a delivery waiting, and has taken none quickly since.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow
     }
 
     pub(crate) fn failed(&mut self, now: Timestamp) {
@@ -64,8 +75,11 @@ mod tests {
             patience.failed(now);
         }
         assert!(!patience.rests(now.plus(LONGEST_REST)));
+        patience.was_slow();
+        patience.failed(now);
+        assert!(patience.is_slow());
         patience.took_one();
-        assert!(!patience.rests(now));
+        assert!(!patience.rests(now) && !patience.is_slow());
         assert_eq!(patience.at_a_time(4), 4);
     }
 }

@@ -24,13 +24,21 @@ pub(crate) fn payload(delivery: &Delivery, session: Option<&Session>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use calldata_core::webhook::DeliveryNumber;
+    use calldata_core::webhook::{DeliveryId, DeliveryNumber};
     use calldata_core::{CallId, Caller, Country, Details, SessionId, Source, Timestamp};
 
     fn delivery(kind: EventKind) -> Delivery {
         let at = Timestamp::clamped(1_709_036_183_926);
         let session = SessionId::new("s\"1").unwrap();
-        Delivery { number: DeliveryNumber::from_stored(1), kind, session, at, attempts: 0, since: at, last_failure: None }
+        Delivery {
+            id: DeliveryId { epoch: None, number: DeliveryNumber::from_stored(1) },
+            kind,
+            session,
+            at,
+            attempts: 0,
+            since: at,
+            last_failure: None,
+        }
     }
 
     fn session() -> Session {

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::address::AllowedNetworks;
+use crate::address::EndpointPolicy;
 use crate::answer::Answer;
 use crate::connection::{Connection, Hosts, SystemHosts, addresses};
 
@@ -44,7 +44,7 @@ pub(crate) struct Message {
 /// Sends messages to endpoints: to those that are on the internet, or in a network that the operator allows. It looks up names by
 /// itself and connects to what it found, follows no redirect, and knows no proxy.
 pub struct Sender {
-    networks: AllowedNetworks,
+    networks: EndpointPolicy,
     hosts: Box<dyn Hosts>,
     roots: Option<RootCertStore>,
     tls: OnceCell<TlsConnector>,
@@ -52,7 +52,7 @@ pub struct Sender {
 
 impl Sender {
     /// Sends to the internet and these networks.
-    pub fn new(networks: AllowedNetworks) -> Arc<Self> {
+    pub fn new(networks: EndpointPolicy) -> Arc<Self> {
         Arc::new(Self { networks, hosts: Box::new(SystemHosts), roots: None, tls: OnceCell::new() })
     }
 

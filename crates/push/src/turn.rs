@@ -1,6 +1,6 @@
 //! An endpoint's turn: it is told what is due, in order by session, several sessions at a time.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::deliverer::{Deliverer, EVENTS, Serving};
 use crate::payload::payload;
 use crate::sender::{Endpoint, Message};
 use crate::signature::sign;
+use crate::slots::Slot;
 
 /// How many sessions an endpoint is told of at a time.
 const SESSIONS: usize = 4;
@@ -26,6 +27,10 @@ const SESSIONS: usize = 4;
 const FETCH: u64 = 32;
 /// After this time nothing more is begun: others want their turn.
 const LONGEST: Duration = Duration::from_secs(10);
+/// After this time the same, where others wait for the slot.
+const WANTED: Duration = Duration::from_secs(1);
+/// An endpoint that keeps a delivery waiting for so long is slow, and leaves its slot to those that answer.
+const SLOW: Duration = Duration::from_secs(1);
 /// For how long an instance takes an endpoint for itself, and how often it does so again.
 const LEASE: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
@@ -57,20 +62,25 @@ pub(crate) struct Turn {
     rings: watch::Receiver<()>,
     queue: VecDeque<Delivery>,
     sends: FuturesUnordered<BoxFuture<'static, (Delivery, Attempt)>>,
-    /// The sessions of what is under way, or not noted yet.
-    busy: HashSet<SessionId>,
+    /// The sessions of what is under way, with when that began, and of what is not noted yet.
+    busy: HashMap<SessionId, Option<Instant>>,
+    /// Without one, nothing more is begun.
+    slot: Option<Slot>,
+    is_slow: bool,
     unsettled: Vec<Settled>,
     /// Nothing more is begun.
     is_over: bool,
 }
 
 impl Turn {
-    /// Waits for a place and takes a turn.
+    /// Waits for a slot and takes a turn.
     pub(crate) async fn take(serving: Serving) {
         let deliverer = Arc::clone(&serving.deliverer);
-        let Ok(_place) = deliverer.places.acquire().await else { return };
+        let is_slow = deliverer.patience_with(&serving.key).is_slow();
+        let slots = if is_slow { &deliverer.slow_slots } else { &deliverer.slots };
+        let slot = slots.acquire(serving.key.tenant).await;
         let taken = async {
-            let Some(turn) = Self::begin(serving).await? else { return Ok(()) };
+            let Some(turn) = Self::begin(serving, slot, is_slow).await? else { return Ok(()) };
             turn.run().await
         };
         if let Err(error) = taken.await {
@@ -78,7 +88,7 @@ impl Turn {
         }
     }
 
-    async fn begin(serving: Serving) -> Result<Option<Self>, StoreError> {
+    async fn begin(serving: Serving, slot: Slot, is_slow: bool) -> Result<Option<Self>, StoreError> {
         let deliverer = &serving.deliverer;
         let lease = Lease { key: serving.key.clone(), holder: deliverer.holder.clone() };
         let leased = Instant::now();
@@ -92,7 +102,9 @@ impl Turn {
             webhook,
             queue: VecDeque::new(),
             sends: FuturesUnordered::new(),
-            busy: HashSet::new(),
+            busy: HashMap::new(),
+            slot: Some(slot),
+            is_slow,
             unsettled: Vec::new(),
             is_over: false,
             serving,
@@ -106,7 +118,9 @@ impl Turn {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.is_over |= began.elapsed() >= LONGEST;
+            self.make_way();
+            let elapsed = began.elapsed();
+            self.is_over |= elapsed >= LONGEST || (elapsed >= WANTED && self.slot.as_ref().is_some_and(Slot::is_wanted));
             if !self.is_over
                 && let Err(error) = self.fill().await
             {
@@ -138,10 +152,24 @@ impl Turn {
         }
     }
 
-    /// Nobody is kept waiting for a place by somebody who has nothing to do.
+    /// A turn without work does not hold a slot that others wait for.
     fn linger(&self) -> Duration {
+        let is_wanted = self.slot.as_ref().is_none_or(Slot::is_wanted);
+        if is_wanted { Duration::ZERO } else { self.serving.deliverer.linger }
+    }
+
+    /// Moves an endpoint that keeps deliveries waiting to the slots of slow ones, so that it delays those at most. Where none of them is
+    /// free, what is under way is waited for without a slot, and nothing more is begun.
+    fn make_way(&mut self) {
+        let is_late = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() >= SLOW);
+        if self.is_slow || !self.busy.values().any(is_late) {
+            return;
+        }
+        self.is_slow = true;
         let deliverer = &self.serving.deliverer;
-        if deliverer.places.available_permits() == 0 { Duration::ZERO } else { deliverer.linger }
+        deliverer.note_slow(&self.lease.key);
+        self.slot = deliverer.slow_slots.try_acquire(self.webhook.tenant);
+        self.is_over |= self.slot.is_none();
     }
 
     /// Begins as many deliveries as there may be at a time.
@@ -170,7 +198,7 @@ impl Turn {
             let now = self.ports().clock.now();
             let due = self.ports().webhooks.due(&self.lease.key, now, FETCH).await?;
             let is_all = (due.len() as u64) < FETCH;
-            self.queue = due.into_iter().filter(|delivery| !self.busy.contains(&delivery.session)).collect();
+            self.queue = due.into_iter().filter(|delivery| !self.busy.contains_key(&delivery.session)).collect();
             if !is_all || !self.take_up().await? {
                 return Ok(!self.queue.is_empty());
             }
@@ -181,7 +209,7 @@ impl Turn {
     async fn take_up(&mut self) -> Result<bool, StoreError> {
         let ports = self.ports();
         let from = self.webhook.taken_up;
-        let events = ports.outbox.events(self.webhook.tenant, from, EVENTS).await?;
+        let events = ports.outbox.events(self.webhook.tenant, from, EVENTS).await?.events;
         let Some(last) = events.last().map(|event| event.position) else { return Ok(false) };
         let is_all = (events.len() as u64) < EVENTS;
         let wanted: Vec<_> = events.into_iter().filter(|event| self.webhook.kinds.contains(&event.kind)).collect();
@@ -199,9 +227,9 @@ impl Turn {
     }
 
     fn start(&mut self, delivery: Delivery) {
-        self.busy.insert(delivery.session.clone());
+        self.busy.insert(delivery.session.clone(), Some(Instant::now()));
         let (ports, endpoint, tenant) = (self.ports().clone(), Arc::clone(&self.endpoint), self.webhook.tenant);
-        let (id, secrets) = (MessageId::of(&self.webhook.id, delivery.number), self.webhook.secrets.clone());
+        let (id, secrets) = (MessageId::of(&self.webhook.id, delivery.id), self.webhook.secrets.clone());
         let send = async move {
             let session = match ports.lookup.session(tenant, &delivery.session).await {
                 Ok(session) => session,
@@ -220,6 +248,8 @@ impl Turn {
 
     /// Decides what becomes of a delivery.
     fn judge(&mut self, delivery: Delivery, attempt: Attempt) {
+        let began = self.busy.get_mut(&delivery.session).and_then(Option::take);
+        let was_slow = began.is_some_and(|began| began.elapsed() >= SLOW);
         let outcome = match attempt {
             Attempt::NotMade(error) => {
                 tracing::warn!(
@@ -240,10 +270,16 @@ impl Turn {
                 count("moot");
                 Outcome::Done
             }
-            Attempt::Answered(answer) => self.outcome(&delivery, answer),
+            Attempt::Answered(answer) => {
+                let outcome = self.outcome(&delivery, answer);
+                if was_slow {
+                    self.serving.deliverer.note_slow(&self.lease.key);
+                }
+                outcome
+            }
         };
-        let Delivery { number, session, attempts, .. } = delivery;
-        self.unsettled.push(Settled { number, session, attempts: attempts.saturating_add(1), outcome });
+        let Delivery { id, session, attempts, .. } = delivery;
+        self.unsettled.push(Settled { number: id.number, session, attempts: attempts.saturating_add(1), outcome });
     }
 
     fn outcome(&mut self, delivery: &Delivery, answer: Answer) -> Outcome {

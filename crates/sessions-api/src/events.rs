@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use calldata_core::json_text::push_string;
-use calldata_core::{FollowError, Follower, Grant, Position, StoreError, Told};
+use calldata_core::{EventId, FollowError, Follower, Grant, StoreError, Told};
 use calldata_http::{Seat, Stay, log_failure};
 use calldata_interchange::write_session;
 use futures_util::stream;
@@ -66,13 +66,13 @@ pub(crate) struct EventData {
         happened while nobody listened is told first, up to a week of it. An event may come again, and none is left out; of sessions that \
         have expired nothing is told, and of those that were erased only that. Loading by the command line is not told of.",
     params(
-        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that arrived; from now on where it is not given."),
+        ("Last-Event-ID" = Option<String>, Header, nullable = false, description = "The id of the last event that arrived, as it was given; from now on where it is not given.", example = "00a1b2c3d4-17-1"),
         ("lastEventId" = Option<String>, Query, description = "The same, for clients that cannot send a header."),
     ),
     responses(
         ToReaders,
         (status = 200, description = "Events, without an end.", body = EventResource, content_type = "text/event-stream"),
-        (status = 400, description = "There is no such event, or later ones have been dropped since: list the sessions, and begin anew.", body = ProblemDocument, content_type = "application/problem+json"),
+        (status = 400, description = "There is no such event, later ones have been dropped since, or the database was restored: list the sessions, and begin anew.", body = ProblemDocument, content_type = "application/problem+json"),
     ),
     security(("key" = [])),
 )]
@@ -84,11 +84,14 @@ async fn follow(native: &Native, visit: Visit<Grant>) -> Result<Response, Proble
     let parameters = Parameters::read(visit.parts.uri.query(), &["lastEventId"])?;
     let after = visit.header(LAST_EVENT_ID)?.filter(|id| !id.is_empty()).or(parameters.get("lastEventId"));
     let unknown = |why: &str| Problem::about(Code::InvalidCursor, "Last-Event-ID", why);
-    let after = after.map(str::parse::<Position>).transpose().map_err(|_| unknown("is not the id of an event"))?;
+    let after = after.map(str::parse::<EventId>).transpose().map_err(|_| unknown("is not the id of an event"))?;
     let Visit { access: grant, seat, .. } = visit;
     seat.reserve(FOLLOWER_BYTES).await?;
     let follower = native.shared.sessions.follow(grant, after).await.map_err(|error| match error {
         FollowError::Unknown => unknown("is not the id of an event"),
+        FollowError::OtherEpoch => {
+            unknown("is of another database, or of a time before this one was restored; list the sessions, and begin anew without it")
+        }
         FollowError::TooOld => unknown("is too old: later events have been dropped; list the sessions, and begin anew without it"),
         FollowError::Store(error) => error.into(),
     })?;
@@ -161,12 +164,12 @@ impl Following {
 }
 
 fn event(told: &Told, text: String) -> Event {
-    Event::default().id(told.event.position.to_string()).event(told.event.kind.name()).data(text)
+    Event::default().id(told.id.to_string()).event(told.event.kind.name()).data(text)
 }
 
 /// The text of an event: one line.
 pub(crate) fn text(told: &Told) -> String {
-    let Told { event, session } = told;
+    let Told { id: _, event, session } = told;
     let mut text = format!(r#"{{"type":"{}","timestamp":"{}","data":{{"id":"#, event.kind.name(), event.at);
     push_string(&mut text, event.session.as_str());
     if let Some(session) = session {

@@ -69,7 +69,7 @@ pub(crate) struct WebhookList {
 #[schema(as = DeadLetter)]
 pub(crate) struct DeadLetterResource {
     /// The `webhook-id` of the message.
-    #[schema(example = "wh_0123456789abcdef_17")]
+    #[schema(example = "wh_0123456789abcdef_00a1b2c3d4_17")]
     id: String,
     #[schema(example = "session.created")]
     r#type: &'static str,
@@ -282,7 +282,11 @@ pub(crate) async fn dead_letters(State(native): State<Native>, Id(id): Id, reque
         let parameters = Parameters::read(visit.parts.uri.query(), &["limit", "cursor"])?;
         let limit = parameters.limit()?;
         let unknown = || Problem::about(Code::InvalidCursor, "cursor", "is not one of this list");
-        let after = parameters.get("cursor").map(|cursor| MessageId::number(&id, cursor).ok_or_else(unknown)).transpose()?;
+        let after = parameters
+            .get("cursor")
+            .map(|cursor| MessageId::delivery(&id, cursor).ok_or_else(unknown))
+            .transpose()?
+            .map(|after| after.number);
         let found = native.webhooks.dead_letters(&visit.access, &id, after, limit + 1).await?;
         let mut letters = found.ok_or_else(no_webhook)?;
         let is_last = u64::try_from(letters.len()).unwrap_or(u64::MAX) <= limit;
@@ -300,7 +304,7 @@ pub(crate) async fn dead_letters(State(native): State<Native>, Id(id): Id, reque
     description = "Delivers once more what could not be delivered, all of it or one message, under the same `webhook-id`.",
     params(
         ("id" = String, Path, description = "The webhook.", example = "wh_0123456789abcdef"),
-        ("message" = Option<String>, Query, description = "This message only.", example = "wh_0123456789abcdef_17"),
+        ("message" = Option<String>, Query, description = "This message only.", example = "wh_0123456789abcdef_00a1b2c3d4_17"),
     ),
     responses(
         ToAdmins,
@@ -315,7 +319,7 @@ pub(crate) async fn replay(State(native): State<Native>, Id(id): Id, request: Re
         let id = webhook_id(&id)?;
         let parameters = Parameters::read(visit.parts.uri.query(), &["message"])?;
         let unknown = || Problem::invalid("message", "is none of this webhook");
-        let one = parameters.get("message").map(|message| MessageId::number(&id, message).ok_or_else(unknown)).transpose()?;
+        let one = parameters.get("message").map(|message| MessageId::delivery(&id, message).ok_or_else(unknown)).transpose()?;
         let replayed = native.webhooks.replay(&visit.access, &id, one).await?.ok_or_else(no_webhook)?;
         json(StatusCode::OK, &Replayed { replayed })
     };
@@ -368,7 +372,7 @@ fn with_secret(webhook: &Webhook) -> WebhookResource {
 fn dead_letter(webhook: &WebhookId, letter: &DeadLetter) -> DeadLetterResource {
     let DeadLetter { delivery, died_at } = letter;
     DeadLetterResource {
-        id: MessageId::of(webhook, delivery.number).as_str().to_owned(),
+        id: MessageId::of(webhook, delivery.id).as_str().to_owned(),
         r#type: delivery.kind.name(),
         session_id: delivery.session.as_str().to_owned(),
         at: delivery.at.to_string(),

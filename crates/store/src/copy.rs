@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 
 use crate::database::begin_snapshot;
 use crate::entity::{access_key, session, tenant};
-use crate::error::of_statement;
+use crate::epoch::mark_as_copy;
+use crate::error::{of_file_statement, of_statement};
 use crate::{Database, session_deletes};
 
 /// Sessions that are read and written at a time; a statement may have 32 766 values.
@@ -66,6 +67,9 @@ impl Database {
         if !target.holds_nothing().await? {
             return Err(CopyError::NotEmpty);
         }
+        // The target may have been made by copying files, and the source may have been restored a moment ago.
+        target.renew_epoch().await?;
+        self.confirm_epoch().await?;
         let tenants = tenant::Entity::find().order_by_asc(tenant::Column::Id).all(self.keeper()).await?;
         let keys = access_key::Entity::find().order_by_asc(access_key::Column::Id).all(self.keeper()).await?;
         let ids: Vec<_> = tenants.iter().map(|tenant| tenant.id).collect();
@@ -172,7 +176,8 @@ impl Database {
 
 impl Database {
     /// Writes a backup of a database in a file into another file, as of one moment, while others go on reading and writing; false where
-    /// the database is on a server. What was deleted is not in it.
+    /// the database is on a server. What was deleted is not in it. The backup has an epoch of its own, and gets another one each time it is
+    /// restored: what it numbers from then on differs from what this database numbers.
     ///
     /// # Errors
     /// When the file holds something already, or cannot be written.
@@ -180,9 +185,12 @@ impl Database {
         if self.is_server() {
             return Ok(false);
         }
+        let file = to.to_owned();
         let to = to.to_str().ok_or_else(|| StoreError::Failed("the name of the backup is no text".into()))?;
         let backup = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [to.into()]);
         self.keeper().execute_raw(backup).await.map_err(of_statement)?;
+        let marked = tokio::task::spawn_blocking(move || mark_as_copy(&file)).await;
+        marked.map_err(|error| StoreError::Failed(error.into()))?.map_err(of_file_statement)?;
         Ok(true)
     }
 }

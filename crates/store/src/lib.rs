@@ -3,7 +3,8 @@
 //! Rooms: [`connection`] opens a database and proves that it keeps its promises; [`database`] is what is open then, with its [`pools`],
 //! and [`transact`] writes in transactions. What is asked most goes past the pools: [`engine`] has who does that, [`group_commit`] puts
 //! many writes into one commit, [`sqlite`] and [`postgres`] hold the statements, [`memory`] what is known of a file without asking,
-//! [`fair_queue`] and [`read_turns`] share it out among tenants. [`elsewhere`] is what instances tell each other, [`upkeep`] keeps files
+//! [`fair_queue`] and [`read_turns`] share it out among tenants. [`elsewhere`] is what instances tell each other, [`epoch`] tells histories of a
+//! database apart, [`upkeep`] keeps files
 //! and clocks in order; [`copy`] takes all of it to another database; `session_store`, `directory_store` and `webhook_store` implement the ports; `entity` and `row` are what a table holds and stay
 //! private. Arrows: core and migrations, nothing else of ours.
 //!
@@ -20,6 +21,7 @@ mod disk_reserve;
 mod elsewhere;
 mod engine;
 mod entity;
+mod epoch;
 mod erasures;
 mod error;
 mod fair_queue;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use calldata_core::StoreError;
 use calldata_migrations::Migrations;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait};
 use sea_orm_migration::{MigrationStatus, MigratorTrait};
@@ -9,7 +10,7 @@ use sea_orm_migration::{MigrationStatus, MigratorTrait};
 use crate::Database;
 
 /// Held on PostgreSQL while migrating, so that of two instances that start at once one waits for the other. An arbitrary number.
-const ADVISORY_LOCK: i64 = 0x0063_616c_6c64_6174;
+pub(crate) const ADVISORY_LOCK: i64 = 0x0063_616c_6c64_6174;
 
 /// Which way to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +51,25 @@ pub enum Reversal {
 }
 
 impl Database {
-    /// Brings the schema to where it should be. On PostgreSQL under a lock, so that instances that start together do not race.
+    /// Brings the schema to where it should be. On PostgreSQL under a lock, so that instances that start together do not race. A database
+    /// that was restored gets an epoch of its own on the way up.
     ///
     /// # Errors
     /// When a change fails; those before it stay.
     pub async fn migrate(&self, direction: Direction) -> Result<(), DbErr> {
-        if direction == Direction::Up && self.pending_migrations().await? == 0 {
-            return Ok(());
+        if direction == Direction::Down {
+            return self.change_schema(direction).await;
         }
+        if self.pending_migrations().await? > 0 {
+            self.change_schema(direction).await?;
+        }
+        self.confirm_epoch().await.map(drop).map_err(|error| match error {
+            StoreError::Failed(source) | StoreError::Busy(source) => DbErr::Custom(source.to_string()),
+            error => DbErr::Custom(error.to_string()),
+        })
+    }
+
+    async fn change_schema(&self, direction: Direction) -> Result<(), DbErr> {
         let transaction = self.begin_migration().await?;
         match direction {
             Direction::Up => Migrations::up(&transaction, None).await?,

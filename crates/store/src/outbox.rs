@@ -6,11 +6,12 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use calldata_core::port::Outbox;
+use calldata_core::port::{Events, Outbox, OutboxEnd};
 use calldata_core::{Event, EventKind, Position, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, QueryResult, Statement, Value};
 
 use crate::Database;
+use crate::epoch::epoch_of;
 use crate::error::{Unreadable, of_statement};
 use crate::transact::Work;
 
@@ -26,8 +27,9 @@ static PLACES: AtomicI64 = AtomicI64::new(0);
 const COUNT_COMMIT: &str = "UPDATE last_receipt SET commit_no = commit_no + 1 RETURNING commit_no";
 const NUMBER_OF_COMMIT: &str = "SELECT pg_current_xact_id()::text::bigint AS commit_no";
 /// The last commit before which no other one is still to come.
-const LAST_COMMIT: &str = "SELECT commit_no FROM last_receipt";
-const LAST_CERTAIN_COMMIT: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS commit_no";
+const LAST_COMMIT: &str = "SELECT commit_no, epoch, unprefixed_until FROM last_receipt, database_epoch";
+const LAST_CERTAIN_COMMIT: &str = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS commit_no, epoch, unprefixed_until \
+     FROM database_epoch";
 
 /// What happened to a session.
 #[derive(Clone, Debug)]
@@ -89,7 +91,7 @@ async fn number(connection: &impl ConnectionTrait, question: &str) -> Result<i64
     number.ok_or_else(|| Unreadable { table: "last_receipt", column: "commit_no" }.into())
 }
 
-fn event(row: &QueryResult) -> Result<Event, StoreError> {
+pub(crate) fn event_of(row: &QueryResult) -> Result<Event, StoreError> {
     let unreadable = |column| Unreadable { table: "event", column };
     let (commit, place, kind): (i64, i64, i32) =
         row.try_get_many("", &["commit_no".into(), "place".into(), "kind".into()]).map_err(of_statement)?;
@@ -109,27 +111,46 @@ fn position(row: &QueryResult) -> Result<Position, StoreError> {
 
 #[async_trait]
 impl Outbox for Database {
-    async fn events(&self, tenant: TenantId, after: Position, limit: u64) -> Result<Vec<Event>, StoreError> {
+    async fn events(&self, tenant: TenantId, after: Position, limit: u64) -> Result<Events, StoreError> {
         let engine = self.readers().get_database_backend();
         let certain = match engine {
             DbBackend::Postgres => " AND commit_no < pg_snapshot_xmin(pg_current_snapshot())::text::bigint",
             _ => "",
         };
         let [one, two, three, four] = [1, 2, 3, 4].map(|n| mark(engine, n));
+        // In one statement, so that the epoch is that of the positions, whoever else changes it.
         let question = format!(
-            "SELECT commit_no, place, kind, session_id, at FROM event WHERE tenant_id = {one} AND (commit_no, place) > ({two}, {three}){certain} \
-             ORDER BY commit_no, place LIMIT {four}"
+            "SELECT epoch, commit_no, place, kind, session_id, at FROM database_epoch LEFT JOIN (\
+             SELECT commit_no, place, kind, session_id, at FROM event WHERE tenant_id = {one} AND (commit_no, place) > ({two}, {three}){certain} \
+             ORDER BY commit_no, place LIMIT {four}) AS following ON TRUE ORDER BY commit_no, place"
         );
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let values: [Value; 4] = [tenant.number().into(), after.commit.into(), after.place.into(), limit.into()];
         let question = Statement::from_sql_and_values(engine, question, values);
-        let events = self.read(async { self.readers().query_all_raw(question).await.map_err(of_statement) }).await?;
-        events.iter().map(event).collect()
+        let rows = self.read(async { self.readers().query_all_raw(question).await.map_err(of_statement) }).await?;
+        let epoch = epoch_of(rows.first().ok_or(Unreadable { table: "database_epoch", column: "id" })?)?;
+        let mut events = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // Without events there is one row all the same, with the epoch alone.
+            if row.try_get::<Option<i64>>("", "commit_no").map_err(of_statement)?.is_some() {
+                events.push(event_of(row)?);
+            }
+        }
+        Ok(Events { epoch, events })
     }
 
-    async fn end(&self) -> Result<Position, StoreError> {
+    async fn end(&self) -> Result<OutboxEnd, StoreError> {
         let question = if self.is_server() { LAST_CERTAIN_COMMIT } else { LAST_COMMIT };
-        self.read(number(self.readers(), question)).await.map(Position::end_of)
+        let question = Statement::from_string(self.readers().get_database_backend(), question);
+        let row = self.read(async { self.readers().query_one_raw(question).await.map_err(of_statement) }).await?;
+        let row = row.ok_or(Unreadable { table: "database_epoch", column: "id" })?;
+        let commit = row.try_get("", "commit_no").map_err(of_statement)?;
+        let unprefixed_until: Option<i64> = row.try_get("", "unprefixed_until").map_err(of_statement)?;
+        Ok(OutboxEnd {
+            epoch: epoch_of(&row)?,
+            position: Position::end_of(commit),
+            unprefixed_until: unprefixed_until.map(Position::end_of),
+        })
     }
 
     async fn dropped_until(&self, tenant: TenantId) -> Result<Position, StoreError> {

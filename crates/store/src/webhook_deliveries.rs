@@ -6,8 +6,8 @@ use std::collections::HashSet;
 
 use calldata_core::event::{Event, EventKind, Position};
 use calldata_core::port::{Lease, Outcome, Settled};
-use calldata_core::webhook::{DeadLetter, Delivery, DeliveryNumber, Failure, WebhookKey};
-use calldata_core::{SessionId, StoreError, TenantId, Timestamp, WebhookId};
+use calldata_core::webhook::{DeadLetter, Delivery, DeliveryId, DeliveryNumber, Failure, WebhookKey};
+use calldata_core::{Epoch, SessionId, StoreError, TenantId, Timestamp};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, IntoActiveModel, Order, PaginatorTrait, QueryFilter,
@@ -16,9 +16,10 @@ use sea_orm::{
 
 use crate::entity::webhook;
 use crate::entity::webhook_delivery::{Column, Entity};
+use crate::epoch;
 use crate::error::{Unreadable, of_statement};
 use crate::transact::{Work, Writer};
-use crate::webhook_row::{of_event, to_dead_letter, to_delivery};
+use crate::webhook_row::{key_of, of_event, to_dead_letter, to_delivery};
 use crate::webhook_store::{disable, this};
 
 /// How many deliveries a statement drops: others write in between.
@@ -55,31 +56,67 @@ pub(crate) async fn take_up(
 ) -> Result<bool, StoreError> {
     let take_up: Work<TakeUp<'_>, bool> = |transaction, given| {
         Box::pin(async move {
-            let Some(last) = move_on(transaction, given).await? else { return Ok(false) };
-            let TakeUp { key, events, now, .. } = given;
-            let mut waiting = waiting(transaction, key, events).await?;
-            let first = last + 1 - count(events);
-            let rows = (first..).zip(*events).map(|(number, event)| {
-                // The first of its session is due, all others wait for it.
-                let waits = !waiting.insert(event.session.as_str().to_owned());
-                of_event(key, number, event, *now, waits).into_active_model()
-            });
-            let rows: Vec<_> = rows.collect();
-            if !rows.is_empty() {
-                Entity::insert_many(rows).exec_without_returning(transaction).await.map_err(of_statement)?;
-            }
+            let TakeUp { key, from, to, events, now } = given;
+            let as_thought = Condition::all()
+                .add(webhook::Column::Disabled.is_null())
+                .add(webhook::Column::TakenUpCommit.eq(from.commit))
+                .add(webhook::Column::TakenUpPlace.eq(from.place));
+            let epoch = epoch::current(transaction).await?;
+            let Some(last) = move_on(transaction, key, as_thought, *to, events).await? else { return Ok(false) };
+            insert(transaction, key, (epoch, last), events, *now).await?;
             Ok(true)
         })
     };
     writer.transact(&TakeUp { key, from, to, events, now }, take_up).await
 }
 
-/// Notes that the events were taken up, and returns the number of the last delivery; `None` where somebody else took them up.
-async fn move_on(transaction: &DatabaseTransaction, given: &TakeUp<'_>) -> Result<Option<i64>, StoreError> {
+/// Takes up events within a transaction that holds the webhook's row, also where it is disabled.
+pub(crate) async fn append(
+    transaction: &DatabaseTransaction,
+    key: &WebhookKey,
+    epoch: Epoch,
+    to: Position,
+    events: &[Event],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match move_on(transaction, key, Condition::all(), to, events).await? {
+        Some(last) => insert(transaction, key, (epoch, last), events, now).await,
+        None => Ok(()),
+    }
+}
+
+/// Inserts the deliveries of events; the last one has that number.
+async fn insert(
+    transaction: &DatabaseTransaction,
+    key: &WebhookKey,
+    (epoch, last): (Epoch, i64),
+    events: &[Event],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut waiting = waiting(transaction, key, events).await?;
+    let first = last + 1 - count(events);
+    let rows = (first..).zip(events).map(|(number, event)| {
+        // The first of its session is due, all others wait for it.
+        let waits = !waiting.insert(event.session.as_str().to_owned());
+        of_event(key, (epoch, number), event, now, waits).into_active_model()
+    });
+    let rows: Vec<_> = rows.collect();
+    if !rows.is_empty() {
+        Entity::insert_many(rows).exec_without_returning(transaction).await.map_err(of_statement)?;
+    }
+    Ok(())
+}
+
+/// Notes that the events were taken up, and returns the number of the last delivery; `None` where the webhook is not `as_thought`, for
+/// somebody else took them up.
+async fn move_on(
+    transaction: &DatabaseTransaction,
+    key: &WebhookKey,
+    as_thought: Condition,
+    to: Position,
+    events: &[Event],
+) -> Result<Option<i64>, StoreError> {
     use webhook::Column;
-    let TakeUp { key, from, to, events, .. } = given;
-    let as_thought =
-        this(key).add(Column::Disabled.is_null()).add(Column::TakenUpCommit.eq(from.commit)).add(Column::TakenUpPlace.eq(from.place));
     let move_on = Query::update()
         .table(webhook::Entity)
         .values([
@@ -87,7 +124,7 @@ async fn move_on(transaction: &DatabaseTransaction, given: &TakeUp<'_>) -> Resul
             (Column::TakenUpPlace, to.place.into()),
             (Column::LastNumber, Expr::col(Column::LastNumber).add(count(events))),
         ])
-        .cond_where(as_thought)
+        .cond_where(this(key).add(as_thought))
         .take();
     if transaction.execute(&move_on).await.map_err(of_statement)?.rows_affected() == 0 {
         return Ok(None);
@@ -215,17 +252,18 @@ pub(crate) async fn dead(
 pub(crate) async fn replay(
     writer: &Writer,
     key: &WebhookKey,
-    which: Option<DeliveryNumber>,
+    which: Option<DeliveryId>,
     now: Timestamp,
     limit: u64,
 ) -> Result<u64, StoreError> {
-    type Given<'a> = (&'a WebhookKey, Option<DeliveryNumber>, Timestamp, u64);
+    type Given<'a> = (&'a WebhookKey, Option<DeliveryId>, Timestamp, u64);
     let replay: Work<Given<'_>, u64> = |transaction, (key, which, now, limit)| {
         Box::pin(async move {
             webhook::Entity::find().filter(this(key)).lock_exclusive().one(transaction).await.map_err(of_statement)?;
             let mut dead = of_webhook(key).add(Column::DiedAt.lte(now.epoch_ms()));
-            if let Some(which) = which {
-                dead = dead.add(Column::Number.eq(which.number()));
+            if let Some(DeliveryId { epoch, number }) = which {
+                let of_epoch = epoch.map_or(Column::Epoch.is_null(), |epoch| Column::Epoch.eq(epoch.to_string()));
+                dead = dead.add(Column::Number.eq(number.number())).add(of_epoch);
             }
             let dead =
                 Entity::find().filter(dead).order_by_asc(Column::Number).limit(*limit).all(transaction).await.map_err(of_statement)?;
@@ -269,8 +307,7 @@ pub(crate) async fn forget_in(
     let rows = of_tenant.order_by_asc(webhook::Column::Id).lock_exclusive().all(transaction).await.map_err(of_statement)?;
     let mut forgotten = 0;
     for row in rows {
-        let id = WebhookId::new(&row.id).map_err(|_| Unreadable { table: "webhook", column: "id" })?;
-        let key = WebhookKey { tenant, id };
+        let key = key_of(&row)?;
         for some in sessions.chunks(SESSIONS) {
             let about = of_webhook(&key)
                 .add(Column::SessionId.is_in(some.iter().map(SessionId::as_str)))

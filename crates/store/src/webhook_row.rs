@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use calldata_core::event::{EventKind, Position};
 use calldata_core::port::Standing;
 use calldata_core::webhook::{
-    DeadLetter, Delivery, DeliveryNumber, Disabled, Failure, PreviousSecret, Webhook, WebhookKey, WebhookSecret, WebhookSecrets, WebhookUrl,
+    DeadLetter, Delivery, DeliveryId, DeliveryNumber, Disabled, Failure, PreviousSecret, Webhook, WebhookKey, WebhookSecret,
+    WebhookSecrets, WebhookUrl,
 };
-use calldata_core::{Event, SessionId, StoreError, TenantId, Timestamp, WebhookId};
+use calldata_core::{Epoch, Event, SessionId, StoreError, TenantId, Timestamp, WebhookId};
 use secrecy::ExposeSecret;
 
 use crate::entity::{webhook, webhook_delivery};
@@ -60,18 +61,31 @@ pub(crate) fn to_webhook(row: webhook::Model) -> Result<Webhook, StoreError> {
     })
 }
 
+/// What the webhook of a row is found by.
+pub(crate) fn key_of(row: &webhook::Model) -> Result<WebhookKey, StoreError> {
+    let id = WebhookId::new(&row.id).map_err(|_| Unreadable { table: "webhook", column: "id" })?;
+    Ok(WebhookKey { tenant: TenantId::from_number(row.tenant_id), id })
+}
+
 pub(crate) fn to_standing(row: webhook::Model, due: Option<i64>) -> Result<Standing, StoreError> {
     let held_until = Timestamp::clamped(row.held_until);
     Ok(Standing { webhook: to_webhook(row)?, due: due.map(Timestamp::clamped), held_until })
 }
 
 /// A delivery that is due now, or waits for an earlier one.
-pub(crate) fn of_event(key: &WebhookKey, number: i64, event: &Event, now: Timestamp, waits: bool) -> webhook_delivery::Model {
+pub(crate) fn of_event(
+    key: &WebhookKey,
+    (epoch, number): (Epoch, i64),
+    event: &Event,
+    now: Timestamp,
+    waits: bool,
+) -> webhook_delivery::Model {
     let Event { position: _, kind, session, at } = event;
     webhook_delivery::Model {
         tenant_id: key.tenant.number(),
         webhook_id: key.id.as_str().to_owned(),
         number,
+        epoch: Some(epoch.to_string()),
         kind: kind.name().to_owned(),
         session_id: session.as_str().to_owned(),
         at: at.epoch_ms(),
@@ -86,8 +100,9 @@ pub(crate) fn of_event(key: &WebhookKey, number: i64, event: &Event, now: Timest
 pub(crate) fn to_delivery(row: webhook_delivery::Model) -> Result<Delivery, StoreError> {
     let unreadable = |column| Unreadable { table: "webhook_delivery", column };
     let failure = row.last_failure.as_deref().map(|words| words.parse::<Failure>().map_err(|_| unreadable("last_failure")));
+    let epoch = row.epoch.as_deref().map(|text| Epoch::parse(text).ok_or_else(|| unreadable("epoch"))).transpose()?;
     Ok(Delivery {
-        number: DeliveryNumber::from_stored(row.number),
+        id: DeliveryId { epoch, number: DeliveryNumber::from_stored(row.number) },
         kind: EventKind::parse(&row.kind).ok_or_else(|| unreadable("kind"))?,
         session: SessionId::new(&row.session_id).map_err(|_| unreadable("session_id"))?,
         at: Timestamp::clamped(row.at),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use calldata_core::event::{Event, Position};
 use calldata_core::port::{Change, Lease, Settled, Standing};
-use calldata_core::webhook::{DeadLetter, Delivery, DeliveryNumber, Disabled, Webhook, WebhookKey};
+use calldata_core::webhook::{DeadLetter, Delivery, DeliveryId, DeliveryNumber, Disabled, Webhook, WebhookKey};
 use calldata_core::{SessionId, StoreError, TenantId, Timestamp, WebhookStore};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
@@ -121,7 +121,7 @@ impl WebhookStore for Database {
         self.read(webhook_deliveries::dead(self.readers(), key, after, limit)).await
     }
 
-    async fn replay(&self, key: &WebhookKey, one: Option<DeliveryNumber>, now: Timestamp, limit: u64) -> Result<u64, StoreError> {
+    async fn replay(&self, key: &WebhookKey, one: Option<DeliveryId>, now: Timestamp, limit: u64) -> Result<u64, StoreError> {
         webhook_deliveries::replay(&self.writer(), key, one, now, limit).await
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use calldata_core::{Directory, DirectoryStore, ManualClock, Scopes, Sessions, Tenant};
-use calldata_gateway::app::{AllowedNetworks, App};
+use calldata_gateway::app::{App, EndpointPolicy};
 use calldata_gateway::server;
 pub use calldata_gateway::server::{Options, Patience};
 use calldata_http::Limits;
@@ -66,7 +66,7 @@ impl Gateway {
 
     async fn start_as(database: Database, clock: Arc<ManualClock>, limits: Limits, options: Options) -> Self {
         let secrets = TokenSecrets::new(TOKEN_SECRET.into(), None).expect("the secret is long enough");
-        let here = AllowedNetworks::new(vec!["127.0.0.0/8".parse().expect("this is a network")]);
+        let here = EndpointPolicy::new(vec!["127.0.0.0/8".parse().expect("this is a network")]);
         let app = App::new(database.clone(), clock.clone(), limits, secrets, here).await.expect("the directory can be read");
         let listener = server::listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port is free");
         let address = listener.local_addr().expect("a bound listener has an address");

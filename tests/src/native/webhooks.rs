@@ -256,3 +256,43 @@ fn nothing_is_sent_where_only_the_gateway_reaches() {
         gateway.stop().await;
     });
 }
+
+#[test]
+fn a_tenants_endpoints_that_do_not_answer_delay_nobody_elses() {
+    on(&[Engine::Sqlite], TestDatabase::new, async |database| {
+        let gateway = Gateway::start(database).await;
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let theirs = gateway.as_admin(&gateway.a_tenant("slow").await).await;
+        for number in 0..20 {
+            webhook(&theirs, &format!(r#"{{"url":"http://{}/{number}"}}"#, silent.local_addr().unwrap())).await;
+        }
+        let admin = gateway.as_admin(&gateway.a_tenant("c").await).await;
+        let receiver = Receiver::start().await;
+        webhook(&admin, &format!(r#"{{"url":"{}"}}"#, receiver.url())).await;
+        created(&theirs, r#"{"callId":"c","caller":"110"}"#).await;
+        // They hold as many slots as they may, each for as long as an answer is waited for.
+        let mut open = Vec::new();
+        for _ in 0..4 {
+            open.push(silent.accept().await.unwrap());
+        }
+        let more = async {
+            loop {
+                open.push(silent.accept().await.unwrap());
+            }
+        };
+        let told = async {
+            for session in ["s1", "s2", "s3"] {
+                let began = std::time::Instant::now();
+                let before = receiver.messages().len();
+                created(&admin, &format!(r#"{{"id":"{session}","callId":"c","caller":"110"}}"#)).await;
+                receiver.receives(before + 1).await;
+                assert!(began.elapsed() < Duration::from_secs(6), "{session} took {:?}", began.elapsed());
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = more => {}
+        }
+        gateway.stop().await;
+    });
+}

@@ -425,3 +425,30 @@ fn a_batch_that_brings_next_to_nothing_or_never_ends_is_ended() {
         }
     });
 }
+
+#[test]
+fn a_page_of_large_records_breaks_off_with_its_right() {
+    on_every_engine(async |test| {
+        let gateway = Gateway::start(test).await;
+        let account = gateway.a_tenant("large").await;
+        for call in 0..20 {
+            let record = format!(r#"{{"callid":"{call}","callerid":"a","content":"{}"}}"#, "x".repeat(900_000));
+            assert_eq!(account.post(&record).await.status, 200);
+        }
+        let body = format!(r#"{{"tenantId":"{}","authToken":"{}","userMobile":"a"}}"#, account.tenant.oifde_id, account.key);
+        let head = format!("POST /oifde/rest/api/queryRecordHistory HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        client.write_all((head + &body).as_bytes()).await.unwrap();
+        let mut begun = [0; 1_000];
+        client.read_exact(&mut begun).await.unwrap();
+        assert!(begun.starts_with(b"HTTP/1.1 200"));
+        gateway.database().suspend_tenant(account.tenant.id, true).await.unwrap();
+        eventually("the tenant is refused", SOON, async || account.get("callid=1&caller=a").await.status == 401).await;
+        let mut rest = Vec::new();
+        // The connection ends, be it in order or not.
+        let _ = client.read_to_end(&mut rest).await;
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "an answer that was broken off does not look whole");
+        assert!(rest.len() < 18 * 900_000, "{}", rest.len());
+        gateway.stop().await;
+    });
+}

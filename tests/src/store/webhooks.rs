@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use calldata_core::port::{Change, Lease, Outcome, Settled};
+use calldata_core::port::{Change, Lease, Outbox as _, Outcome, Settled};
 use calldata_core::webhook::{
-    Delivery, DeliveryNumber, Disabled, Failure, PreviousSecret, Webhook, WebhookKey, WebhookSecret, WebhookSecrets, WebhookUrl,
+    Delivery, DeliveryId, DeliveryNumber, Disabled, Failure, PreviousSecret, Webhook, WebhookKey, WebhookSecret, WebhookSecrets, WebhookUrl,
 };
-use calldata_core::{DirectoryStore, Event, EventKind, Position, StoreError, Tenant, Timestamp, WebhookId, WebhookStore};
+use calldata_core::{DirectoryStore, Epoch, Event, EventKind, Position, StoreError, Tenant, Timestamp, WebhookId, WebhookStore};
 use calldata_store::Database;
 use calldata_testkit::builders::{a_tenant, session_id, start};
 use calldata_testkit::engine::{TestDatabase, on_every_engine};
@@ -71,7 +71,7 @@ async fn taken_up(database: &Database, key: &WebhookKey, events: &[(EventKind, &
 /// Numbers and sessions of what is due.
 async fn due_at(database: &Database, key: &WebhookKey, now: Timestamp) -> Vec<(i64, String)> {
     let due = database.due(key, now, 100).await.unwrap();
-    due.into_iter().map(|delivery| (delivery.number.number(), delivery.session.to_string())).collect()
+    due.into_iter().map(|delivery| (delivery.id.number.number(), delivery.session.to_string())).collect()
 }
 
 async fn due(database: &Database, key: &WebhookKey) -> Vec<(i64, String)> {
@@ -94,7 +94,7 @@ async fn settle(database: &Database, lease: &Lease, which: i64, session: &str, o
 /// Numbers of what was given up.
 async fn dead(database: &Database, key: &WebhookKey) -> Vec<i64> {
     let letters = database.dead_letters(key, DeliveryNumber::NONE, 100).await.unwrap();
-    letters.iter().map(|letter| letter.delivery.number.number()).collect()
+    letters.iter().map(|letter| letter.delivery.id.number.number()).collect()
 }
 
 #[test]
@@ -145,8 +145,9 @@ fn events_are_taken_up_once_in_their_order() {
         assert!(!database.take_up(&key, from, Position { commit: 20, place: 1 }, &[late], start()).await.unwrap());
         assert_eq!(find(database, &key).await.taken_up, Position { commit: 10, place: 1 });
         let taken = database.due(&key, start(), 100).await.unwrap();
+        let epoch = database.end().await.unwrap().epoch;
         let expected = |which, kind, session| Delivery {
-            number: number(which),
+            id: DeliveryId { epoch: Some(epoch), number: number(which) },
             kind,
             session: session_id(session),
             at: after(1),
@@ -265,7 +266,7 @@ fn an_endpoint_that_is_gone_is_disabled_and_what_waits_stays() {
         database.change_webhook(&key, Change::Enabled).await.unwrap();
         assert!(database.lease(&mine, start(), after(10)).await.unwrap().is_some());
         let due = database.due(&key, start(), 100).await.unwrap();
-        assert_eq!((due[0].number, due[0].last_failure), (number(1), Some(Failure::Status(410))));
+        assert_eq!((due[0].id.number, due[0].last_failure), (number(1), Some(Failure::Status(410))));
     });
 }
 
@@ -279,15 +280,22 @@ fn dead_letters_are_listed_page_by_page_and_replayed() {
         let give_up = [(1, "a"), (2, "b"), (3, "c")].map(|(number, session)| settled(number, session, 13, Outcome::Dead(FAILED)));
         assert!(database.settle(&mine, &give_up, after(9)).await.unwrap());
         let page = database.dead_letters(&key, number(1), 1).await.unwrap();
-        assert_eq!((page.len(), page[0].delivery.number, page[0].died_at), (1, number(2), after(9)));
+        assert_eq!((page.len(), page[0].delivery.id.number, page[0].died_at), (1, number(2), after(9)));
         assert_eq!((page[0].delivery.attempts, page[0].delivery.last_failure), (13, Some(FAILED)));
         assert_eq!(dead(database, &key).await, [1, 2, 3]);
-        let replay = async |one: Option<i64>, now, limit| database.replay(&key, one.map(number), now, limit).await.unwrap();
+        let epoch = database.end().await.unwrap().epoch;
+        let id = |epoch, which| DeliveryId { epoch, number: number(which) };
+        let replay =
+            async |one: Option<i64>, now, limit| database.replay(&key, one.map(|which| id(Some(epoch), which)), now, limit).await.unwrap();
+        for other in [None, Some(Epoch::random())] {
+            let replayed = database.replay(&key, Some(id(other, 2)), after(10), 100).await.unwrap();
+            assert_eq!(replayed, 0, "it has that number in another epoch");
+        }
         assert_eq!(replay(Some(4), after(10), 100).await, 0, "it was not given up");
         assert_eq!(replay(Some(2), after(10), 100).await, 1);
         assert_eq!(dead(database, &key).await, [1, 3]);
         let replayed = database.due(&key, after(10), 100).await.unwrap().pop().unwrap();
-        assert_eq!((replayed.number, replayed.attempts, replayed.since, replayed.last_failure), (number(2), 0, after(10), None));
+        assert_eq!((replayed.id.number, replayed.attempts, replayed.since, replayed.last_failure), (number(2), 0, after(10), None));
         assert_eq!(replay(None, after(8), 100).await, 0, "what was given up later");
         assert_eq!(replay(None, after(10), 1).await, 1);
         assert_eq!(replay(None, after(10), 1).await, 1);
@@ -430,7 +438,7 @@ fn webhooks_and_what_waits_for_them_are_copied() {
         let mut copied = target.webhooks_of(tenant.id).await.unwrap();
         assert_eq!(
             copied[0].taken_up,
-            calldata_core::port::Outbox::end(target).await.unwrap(),
+            calldata_core::port::Outbox::end(target).await.unwrap().position,
             "events stay behind, and their places mean nothing there"
         );
         copied[0].taken_up = source.webhooks_of(tenant.id).await.unwrap()[0].taken_up;

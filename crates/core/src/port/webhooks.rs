@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::event::{Event, Position};
-use crate::webhook::{DeadLetter, Delivery, DeliveryNumber, Failure, Webhook, WebhookKey, WebhookSecret};
+use crate::webhook::{DeadLetter, Delivery, DeliveryId, DeliveryNumber, Failure, Webhook, WebhookKey, WebhookSecret};
 use crate::{SessionId, TenantId, Timestamp};
 
 /// A webhook, and whether there is something to do for it.
@@ -111,7 +111,7 @@ pub trait WebhookStore: Send + Sync + 'static {
 
     /// Makes deliveries of what was given up until now, `limit` at most, or of that one; returns how many. They are due as if the
     /// event had just happened, and have the same numbers.
-    async fn replay(&self, key: &WebhookKey, one: Option<DeliveryNumber>, now: Timestamp, limit: u64) -> Result<u64, StoreError>;
+    async fn replay(&self, key: &WebhookKey, one: Option<DeliveryId>, now: Timestamp, limit: u64) -> Result<u64, StoreError>;
 
     /// Drops all that is to be delivered about these sessions, and what was given up, but not that they were erased; returns how many.
     async fn forget_deliveries(&self, tenant: TenantId, sessions: &[SessionId], now: Timestamp) -> Result<u64, StoreError>;

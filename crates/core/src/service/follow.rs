@@ -12,7 +12,8 @@ use crate::Session;
 use crate::access::Access;
 use crate::event::{Event, EventKind, Position};
 use crate::grant::Grant;
-use crate::port::StoreError;
+use crate::port::{Events, OutboxEnd, StoreError};
+use crate::{Epoch, EventId};
 
 /// Events that are read together.
 const TOGETHER: u64 = 100;
@@ -27,6 +28,8 @@ const SETTLING_LOOKS: u32 = 4;
 /// What happened, with the session as it is now.
 #[derive(Clone, Debug)]
 pub struct Told {
+    /// The id of the event.
+    pub id: EventId,
     /// What happened.
     pub event: Event,
     /// The session; `None` where it was erased.
@@ -39,6 +42,9 @@ pub enum FollowError {
     /// No such event was ever told of.
     #[error("no event has this id")]
     Unknown,
+    /// The id is of another history of the database: of one before a restore, or of another database.
+    #[error("this id is of another database, or of a time before this one was restored")]
+    OtherEpoch,
     /// Later events have been dropped since.
     #[error("events after this one have been dropped")]
     TooOld,
@@ -51,7 +57,8 @@ pub enum FollowError {
 pub struct Follower {
     sessions: Arc<Sessions>,
     grant: Grant,
-    is_revoked: bool,
+    has_ended: bool,
+    epoch: Epoch,
     /// The last event that was read.
     at: Position,
     /// Events that were read and are not told yet; their sessions are read when they are told.
@@ -65,18 +72,37 @@ impl Sessions {
     ///
     /// # Errors
     /// When there is no such event any more, or the store could not be asked.
-    pub async fn follow(self: &Arc<Self>, grant: Grant, after: Option<Position>) -> Result<Follower, FollowError> {
+    pub async fn follow(self: &Arc<Self>, grant: Grant, after: Option<EventId>) -> Result<Follower, FollowError> {
         // Before the first look, so that nothing slips in between.
         let (stored, closed) = (self.stored.subscribe(), self.arrivals.closed());
         let end = self.store.end().await?;
         let at = match after {
-            None => end,
-            Some(after) if after > end => return Err(FollowError::Unknown),
-            Some(after) if after < self.store.dropped_until(grant.tenant()).await? => return Err(FollowError::TooOld),
-            Some(after) => after,
+            None => end.position,
+            Some(after) => {
+                let after = position_in(&end, after)?;
+                if after > end.position {
+                    return Err(FollowError::Unknown);
+                }
+                if after < self.store.dropped_until(grant.tenant()).await? {
+                    return Err(FollowError::TooOld);
+                }
+                after
+            }
         };
-        Ok(Follower { sessions: Arc::clone(self), grant, is_revoked: false, at, unread: VecDeque::new(), stored, closed })
+        let (sessions, unread) = (Arc::clone(self), VecDeque::new());
+        Ok(Follower { sessions, grant, has_ended: false, epoch: end.epoch, at, unread, stored, closed })
     }
+}
+
+/// The position that an id names in the present epoch.
+fn position_in(end: &OutboxEnd, EventId { epoch, position }: EventId) -> Result<Position, FollowError> {
+    let is_known = match epoch {
+        Some(epoch) => epoch == end.epoch,
+        // The beginning is the beginning in every epoch. Other ids without an epoch are older than epochs: later ones than those that this
+        // database had handed out by then are of a history that it does not have.
+        None => position == Position::default() || end.unprefixed_until.is_some_and(|until| position <= until),
+    };
+    if is_known { Ok(position) } else { Err(FollowError::OtherEpoch) }
 }
 
 impl Follower {
@@ -110,7 +136,7 @@ impl Follower {
 
     /// Whether nothing more is told: the gateway is about to stop, or the right has ended.
     pub fn is_over(&self) -> bool {
-        self.is_revoked || *self.closed.borrow()
+        self.has_ended || *self.closed.borrow()
     }
 
     /// Tells the event that waits; `None` where its session is gone since, or the right has ended.
@@ -127,12 +153,13 @@ impl Follower {
         // Only now: a caller that asks again after an error must not miss it.
         let Some(event) = self.unread.pop_front() else { return Ok(None) };
         // Of a session that is gone, nothing is told but that it was erased.
-        Ok((session.is_some() || event.kind == EventKind::Erased).then_some(Told { event, session }))
+        let id = EventId { epoch: Some(self.epoch), position: event.position };
+        Ok((session.is_some() || event.kind == EventKind::Erased).then_some(Told { id, event, session }))
     }
 
     fn access(&mut self) -> Option<Access> {
         let access = self.grant.revalidate().ok();
-        self.is_revoked |= access.is_none();
+        self.has_ended |= access.is_none();
         access
     }
 
@@ -143,7 +170,12 @@ impl Follower {
             return Ok(true);
         }
         self.stored.mark_unchanged();
-        let events = self.sessions.store.events(access.tenant.id, self.at, TOGETHER).await?;
+        let Events { epoch, events } = self.sessions.store.events(access.tenant.id, self.at, TOGETHER).await?;
+        if epoch != self.epoch {
+            // The database was replaced: the position means nothing in it, and the client has to be told so when it comes again.
+            self.has_ended = true;
+            return Ok(false);
+        }
         let Some(last) = events.last().map(|event| event.position) else { return Ok(false) };
         self.at = last;
         self.unread = events.into();

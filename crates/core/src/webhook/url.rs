@@ -31,6 +31,9 @@ pub enum InvalidUrl {
     /// It names an address that nothing is sent to.
     #[error("names an address that nothing is sent to")]
     RefusedAddress,
+    /// It names a host that the operator does not allow.
+    #[error("names a host that the operator does not allow")]
+    RefusedHost,
 }
 
 /// What a URL names as its host.

@@ -1,8 +1,7 @@
 //! `backup`: a copy of a SQLite database, as of one moment.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::open_ours;
@@ -24,20 +23,19 @@ pub(super) async fn run(settings: &Settings, to: &Path) -> Result<(), Failure> {
     if to.to_string_lossy().strip_prefix(&*file.to_string_lossy()).is_some_and(|end| BESIDE.contains(&end)) {
         return Err(Failure::new(format!("{} belongs to the database; name another file", to.display())));
     }
-    // For its owner alone from the beginning: it holds what the database holds.
-    OpenOptions::new().create_new(true).write(true).mode(0o600).open(&to).map_err(|error| failed(&error))?;
-    let written = match database.back_up(&to).await {
-        Ok(_) => flushed(&to).map_err(|error| failed(&error)),
-        Err(error) => Err(failed(&error)),
-    };
-    match written {
-        Ok(bytes) => output::line(&format!("{} MB written to {}", bytes.div_ceil(1_000_000), to.display())),
-        Err(failure) => {
-            // Half a backup is none.
-            let _ = std::fs::remove_file(&to);
-            Err(failure)
-        }
+    // Before it takes long; the name is given last, and never taken from another file.
+    if to.try_exists().map_err(|error| failed(&error))? {
+        return Err(failed(&io::Error::from(io::ErrorKind::AlreadyExists)));
     }
+    // For its owner alone from the beginning: it holds what the database holds. Under another name until it is whole and has its own
+    // epoch: half a backup is none, however this process ends.
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    let partial = tempfile::Builder::new().prefix(".calldata-backup").tempfile_in(folder).map_err(|error| failed(&error))?;
+    database.back_up(partial.path()).await.map_err(|error| failed(&error))?;
+    partial.as_file().sync_all().map_err(|error| failed(&error))?;
+    partial.persist_noclobber(&to).map_err(|error| failed(&error.error))?;
+    let bytes = flushed(&to).map_err(|error| failed(&error))?;
+    output::line(&format!("{} MB written to {}", bytes.div_ceil(1_000_000), to.display()))
 }
 
 fn absolute(path: &Path) -> io::Result<PathBuf> {

@@ -57,10 +57,11 @@ pub(super) fn wrong_together(settings: &Settings) -> Vec<String> {
         .contains(&patience)
         .then(|| format!("a deadline of {patience} ms is of no use: bots give up after 4 000 ms; see --deadline-ms"));
     let nonsense = settings.errors().into_iter().map(|error| error.to_string());
-    let failures = [secrets, settings.server().err(), filter(settings).err(), settings.otlp_endpoint().err()]
-        .into_iter()
-        .flatten()
-        .map(|failure| failure.to_string());
+    let failures =
+        [secrets, settings.server().err(), filter(settings).err(), settings.otlp_endpoint().err(), settings.webhook_policy().err()]
+            .into_iter()
+            .flatten()
+            .map(|failure| failure.to_string());
     database.err().into_iter().chain(failures).chain(nonsense).chain(late).collect()
 }
 
@@ -105,10 +106,12 @@ mod tests {
             tls_key: Some("/no/such/file".into()),
             deadline_ms: Some(4_000),
             log: Some("no=such=filter".into()),
+            webhook_allow: vec!["10.1.0.0/16".parse().unwrap()],
+            webhook_deny: vec!["10.0.0.0/8".parse().unwrap()],
             ..Settings::default()
         };
         let told = wrong_together(&settings);
-        for expected in ["both listen", "CALLDATA_TOKEN_SECRET", "--tls-certificate", "--deadline-ms", "--log"] {
+        for expected in ["both listen", "CALLDATA_TOKEN_SECRET", "--tls-certificate", "--deadline-ms", "--log", "--webhook-deny"] {
             assert_eq!(told.iter().filter(|told| told.contains(expected)).count(), 1, "{expected}: {told:?}");
         }
         assert_eq!(wrong_together(&Settings::default()), Vec::<String>::new());

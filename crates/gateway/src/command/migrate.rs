@@ -14,6 +14,13 @@ pub(super) async fn run(settings: &Settings, command: MigrateCommand) -> Result<
         MigrateCommand::Down { yes: true } => migrate(&database, Direction::Down).await?,
         MigrateCommand::Down { yes: false } => revert(&database).await?,
         MigrateCommand::Status => {}
+        MigrateCommand::NewEpoch => {
+            migrate(&database, Direction::Up).await?;
+            database.renew_epoch().await.map_err(|error| Failure::because("no new epoch could be begun", &error))?;
+            return output::line(
+                "a new epoch has begun: event ids from before are refused, and message ids from before are not used again",
+            );
+        }
     }
     let states = database.migrations().await.map_err(|error| Failure::because("the schema cannot be read", &error))?;
     let rows: Vec<_> = states.into_iter().map(|state| [state.name, if state.applied { "made" } else { "pending" }.to_owned()]).collect();

@@ -20,6 +20,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     // What is missing is told before anything is waited for.
     let options = settings.server()?;
     let secrets = token_secrets(settings, &settings.database()?)?;
+    settings.webhook_policy()?;
     let (database, _) = open(settings).await?;
     if let Some(endpoint) = settings.otlp_endpoint()? {
         // The library that sends waits for its answers on threads of its own.
@@ -73,7 +74,7 @@ fn admin<'a>(settings: &Settings, app: &'a App) -> Result<impl Future<Output = I
 
 /// Everything that can fail before the first request.
 pub(super) async fn prepare(settings: &Settings, database: Database, secrets: TokenSecrets) -> Result<(App, TcpListener), Failure> {
-    let app = App::new(database, clock(), settings.limits(), secrets, settings.webhook_networks()).await;
+    let app = App::new(database, clock(), settings.limits(), secrets, settings.webhook_policy()?).await;
     let app =
         app.map_err(|error| Failure::because("tenants and keys cannot be read; is the schema up to date? See migrate status", &error))?;
     let address = settings.listen();

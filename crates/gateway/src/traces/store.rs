@@ -5,9 +5,10 @@ use std::sync::Arc;
 use calldata_core::audit::{Entry, EntryFilter, EntryPlace, GatheredEntry, Unwritten};
 use calldata_core::catalog::{Filter, Listed, Listing};
 use calldata_core::port::{
-    Amend, Amended, AuditStore, Awaited, Catalog, Creation, HistoryPage, HistoryQuery, Once, Outbox, Slice, StoredCaller, Write, Written,
+    Amend, Amended, AuditStore, Awaited, Catalog, Creation, Events, HistoryPage, HistoryQuery, Once, Outbox, OutboxEnd, Slice,
+    StoredCaller, Write, Written,
 };
-use calldata_core::{CallId, CallerKey, Event, Position, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
+use calldata_core::{CallId, CallerKey, Position, Scope, Session, SessionId, SessionStore, StoreError, TenantId, Timestamp};
 use calldata_http::trace::within;
 
 /// A store whose work is told.
@@ -132,11 +133,11 @@ impl<S: SessionStore> Catalog for Traced<S> {
 
 #[async_trait::async_trait]
 impl<S: SessionStore> Outbox for Traced<S> {
-    async fn events(&self, tenant: TenantId, after: Position, limit: u64) -> Result<Vec<Event>, StoreError> {
+    async fn events(&self, tenant: TenantId, after: Position, limit: u64) -> Result<Events, StoreError> {
         self.0.events(tenant, after, limit).await
     }
 
-    async fn end(&self) -> Result<Position, StoreError> {
+    async fn end(&self) -> Result<OutboxEnd, StoreError> {
         self.0.end().await
     }
 

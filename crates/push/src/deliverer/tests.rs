@@ -490,3 +490,40 @@ async fn what_is_stored_is_heard_of() {
     }
     keeping.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_keeps_a_delivery_waiting_leaves_its_slot_to_those_that_answer() {
+    let mut receiver = Receiver::answering(|_| None).await;
+    let rig = Rig::telling(&receiver.url()).await;
+    let taken = || (rig.deliverer.slots.taken(), rig.deliverer.slow_slots.taken());
+    for (session, before) in [("s1", (1, 0)), ("s2", (0, 1))] {
+        rig.happens(EventKind::Created, session);
+        let mut turns = JoinSet::new();
+        rig.deliverer.look(&mut turns).await.unwrap();
+        receiver.next().await;
+        assert_eq!(taken(), before, "it is slow from the first time on");
+        let began = Instant::now();
+        while taken() != (0, 1) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(began.elapsed() <= Duration::from_secs(2), "{:?}", began.elapsed());
+        turns.join_all().await;
+        assert_eq!(taken(), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_slot_for_slow_endpoints_what_is_under_way_is_finished_and_nothing_more_is_begun() {
+    let mut receiver = Receiver::answering(|_| None).await;
+    let rig = Rig::telling(&receiver.url()).await;
+    let mut others = Vec::new();
+    while let Some(slot) = rig.deliverer.slow_slots.try_acquire(TenantId::from_number(1_000 + others.len() as i64)) {
+        others.push(slot);
+    }
+    for session in ["a", "b", "c", "d", "e"] {
+        rig.happens(EventKind::Created, session);
+    }
+    rig.round().await;
+    assert_eq!(receiver.so_far().len(), 4, "the fifth waits for a slot");
+    assert_eq!((rig.fake.numbers().0.len(), rig.deliverer.slots.taken()), (5, 0));
+}

@@ -6,7 +6,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use calldata_core::WebhookId;
-use calldata_core::webhook::DeliveryNumber;
+use calldata_core::webhook::{DeliveryId, DeliveryNumber};
 
 use super::*;
 use crate::connection::{KnownHosts, loopback};
@@ -17,7 +17,7 @@ const NOW: Timestamp = Timestamp::EARLIEST;
 /// A name that stands for this machine.
 const NAME: &str = "hook.example";
 
-fn sender(networks: AllowedNetworks, roots: Option<RootCertStore>) -> Arc<Sender> {
+fn sender(networks: EndpointPolicy, roots: Option<RootCertStore>) -> Arc<Sender> {
     let hosts = KnownHosts(vec![(NAME, vec!["127.0.0.1".parse().unwrap()])]);
     Arc::new(Sender { networks, hosts: Box::new(hosts), roots, tls: OnceCell::new() })
 }
@@ -27,7 +27,7 @@ fn endpoint(url: &str) -> Endpoint {
 }
 
 fn message() -> Message {
-    let id = MessageId::of(&WebhookId::new("wh_1").unwrap(), DeliveryNumber::from_stored(17));
+    let id = MessageId::of(&WebhookId::new("wh_1").unwrap(), DeliveryId { epoch: None, number: DeliveryNumber::from_stored(17) });
     Message { id, timestamp_s: 1_709_036_183, signature: "v1,c2ln".into(), body: r#"{"a":"é"}"#.into() }
 }
 
@@ -61,11 +61,11 @@ async fn no_connection_is_made_to_an_address_that_is_not_allowed() {
     let receiver = Receiver::answering(|_| status(200, "")).await;
     let port = receiver.address.port();
     for url in [format!("http://127.0.0.1:{port}/"), format!("http://{NAME}:{port}/"), format!("http://0x7f.1:{port}/")] {
-        let endpoint = sender(AllowedNetworks::default(), None).to(WebhookUrl::parse(&url).unwrap());
-        assert_eq!(endpoint.send(message(), NOW).await, Failure::RefusedAddress.into(), "{url}");
+        let endpoint = sender(EndpointPolicy::default(), None).to(WebhookUrl::parse(&url).unwrap());
+        assert_eq!(endpoint.send(message(), NOW).await, Failure::NoAllowedAddress.into(), "{url}");
     }
     assert_eq!(*receiver.connections.lock().unwrap(), 0);
-    assert_eq!(sent("http://unknown.example/").await, Failure::NotFound.into());
+    assert_eq!(sent("http://unknown.example/").await, Failure::NoAllowedAddress.into());
 }
 
 #[tokio::test]
@@ -144,6 +144,22 @@ async fn whoever_does_not_answer_is_waited_for_15_seconds_and_no_longer() {
     let began = Instant::now();
     assert_eq!(sent(&receiver.url()).await, Answer::Took);
     assert!(began.elapsed() <= BODY + Duration::from_millis(1));
+}
+
+#[tokio::test]
+async fn informational_responses_are_read_up_to_a_bound() {
+    let hint = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>\r\n\r\n";
+    let receiver = Receiver::answering(move |_| Some(format!("{}HTTP/1.1 204 Taken\r\n\r\n", hint.repeat(8)))).await;
+    let endpoint = endpoint(&receiver.url());
+    for _ in 0..3 {
+        assert_eq!(endpoint.send(message(), NOW).await, Answer::Took, "each request may be answered by a few");
+    }
+    assert_eq!(*receiver.connections.lock().unwrap(), 1);
+    let receiver = Receiver::answering(move |_| Some(hint.repeat(100_000))).await;
+    assert_eq!(sent(&receiver.url()).await, Failure::NotHttp.into(), "too many of them");
+    let long = format!("HTTP/1.1 103 Early Hints\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+    let receiver = Receiver::answering(move |_| Some(long.repeat(5))).await;
+    assert_eq!(sent(&receiver.url()).await, Failure::NotHttp.into(), "too much of them");
 }
 
 fn certificate(name: &str) -> CertifiedKey<KeyPair> {

@@ -7,24 +7,27 @@ use sea_orm::{
 use sha2::{Digest, Sha256};
 
 use super::{BATCH, feed};
-use calldata_core::StoreError;
-use calldata_core::port::{Outbox as _, Standing, WebhookStore as _};
+use calldata_core::port::Outbox as _;
 
 use crate::Database;
 use crate::entity::{webhook, webhook_delivery};
+use crate::epoch::take_up_all;
 
 impl Database {
     /// Copies all webhooks, and what is on its way to them or was given up.
     pub(super) async fn copy_webhooks_to(&self, target: &Database) -> Result<(), DbErr> {
-        self.take_up_all().await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        // Events are not copied: what was not taken up is copied as deliveries.
+        let transaction = self.begin_long().await?;
+        take_up_all(&transaction).await.map_err(|error| DbErr::Custom(error.to_string()))?;
+        transaction.commit().await?;
         for row in webhooks(self.keeper()).await? {
             let of = row.clone();
             let transaction = target.begin_long().await?;
             // Whoever has it there has it not here, and the places of events are others.
             let end = target.end().await.map_err(|error| DbErr::Custom(error.to_string()))?;
             let mut free = row.into_active_model().reset_all();
-            free.taken_up_commit = Set(end.commit);
-            free.taken_up_place = Set(end.place);
+            free.taken_up_commit = Set(end.position.commit);
+            free.taken_up_place = Set(end.position.place);
             free.holder = Set(None);
             free.held_until = Set(0);
             webhook::Entity::insert(free).exec_without_returning(&transaction).await?;
@@ -38,25 +41,6 @@ impl Database {
                 let rows = batch.into_iter().map(IntoActiveModel::into_active_model);
                 webhook_delivery::Entity::insert_many(rows).exec_without_returning(&transaction).await?;
                 transaction.commit().await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Database {
-    /// Makes deliveries of all events, as whoever delivers would: events themselves are not copied.
-    async fn take_up_all(&self) -> Result<(), StoreError> {
-        for Standing { webhook, .. } in self.standings().await? {
-            let mut at = webhook.taken_up;
-            loop {
-                let mut events = self.events(webhook.tenant, at, BATCH).await?;
-                let Some(last) = events.last().cloned() else { break };
-                events.retain(|event| webhook.kinds.contains(&event.kind));
-                if !self.take_up(&webhook.key(), at, last.position, &events, last.at).await? {
-                    break;
-                }
-                at = last.position;
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ pub struct Model {
     pub webhook_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub number: i64,
+    pub epoch: Option<String>,
     pub kind: String,
     pub session_id: String,
     pub at: i64,

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use calldata_core::port::{Change, Lease, Outcome, Settled};
-use calldata_core::webhook::{DeadLetter, Delivery, DeliveryNumber, Disabled, Failure, PreviousSecret};
-use calldata_core::{CallId, Caller, Country, Details, EventKind, Source};
+use calldata_core::port::{Change, Events, Lease, OutboxEnd, Outcome, Settled};
+use calldata_core::webhook::{DeadLetter, Delivery, DeliveryId, DeliveryNumber, Disabled, Failure, PreviousSecret};
+use calldata_core::{CallId, Caller, Country, Details, Epoch, EventKind, Source};
 
 use super::*;
 
@@ -71,7 +71,7 @@ impl Fake {
     pub(super) fn numbers(&self) -> (Vec<i64>, Vec<i64>) {
         let state = self.state();
         let (waiting, dead): (Vec<_>, Vec<_>) = state.rows.values().partition(|row| row.died_at.is_none());
-        let numbers = |rows: Vec<&Row>| rows.iter().map(|row| row.delivery.number.number()).collect();
+        let numbers = |rows: Vec<&Row>| rows.iter().map(|row| row.delivery.id.number.number()).collect();
         (numbers(waiting), numbers(dead))
     }
 }
@@ -101,11 +101,12 @@ impl Lookup for Fake {
 
 #[async_trait]
 impl Outbox for Fake {
-    async fn events(&self, _: TenantId, after: Position, limit: u64) -> Result<Vec<Event>, StoreError> {
+    async fn events(&self, _: TenantId, after: Position, limit: u64) -> Result<Events, StoreError> {
         let limit = usize::try_from(limit).unwrap();
-        Ok(self.state().events.iter().filter(|event| event.position > after).take(limit).cloned().collect())
+        let events = self.state().events.iter().filter(|event| event.position > after).take(limit).cloned().collect();
+        Ok(Events { epoch: Epoch::random(), events })
     }
-    async fn end(&self) -> Result<Position, StoreError> {
+    async fn end(&self) -> Result<OutboxEnd, StoreError> {
         unreachable!("for those who create webhooks")
     }
     async fn dropped_until(&self, _: TenantId) -> Result<Position, StoreError> {
@@ -141,7 +142,8 @@ impl WebhookStore for Fake {
         for Event { kind, session, at, .. } in events {
             state.last_number += 1;
             let number = DeliveryNumber::from_stored(state.last_number);
-            let delivery = Delivery { number, kind: *kind, session: session.clone(), at: *at, attempts: 0, since: now, last_failure: None };
+            let id = DeliveryId { epoch: None, number };
+            let delivery = Delivery { id, kind: *kind, session: session.clone(), at: *at, attempts: 0, since: now, last_failure: None };
             state.rows.insert(number, Row { delivery, next_at: None, died_at: None });
             state.let_first_go(session, now);
         }
@@ -182,7 +184,7 @@ impl WebhookStore for Fake {
         }
         Ok(true)
     }
-    async fn replay(&self, _: &WebhookKey, _: Option<DeliveryNumber>, now: Timestamp, _: u64) -> Result<u64, StoreError> {
+    async fn replay(&self, _: &WebhookKey, _: Option<DeliveryId>, now: Timestamp, _: u64) -> Result<u64, StoreError> {
         let mut state = self.state();
         let mut replayed = 0;
         for row in state.rows.values_mut().filter(|row| row.died_at.is_some()) {

@@ -171,14 +171,14 @@ impl Drop for LookupPermit {
 mod tests {
     use super::*;
 
-    fn source(text: &str) -> Option<Source> {
-        Some(Source(text.parse().unwrap()))
+    fn source(text: &str) -> Source {
+        Source(text.parse().unwrap())
     }
 
     #[test]
     fn a_source_has_a_part_of_the_lookups_and_all_sources_have_all_of_them() {
         let limiter = Arc::new(LookupLimiter::default());
-        let of = |text: &str| (0..MAX_LOOKUPS).map_while(|_| limiter.enter(source(text))).collect::<Vec<_>>();
+        let of = |text: &str| (0..MAX_LOOKUPS).map_while(|_| limiter.enter(Some(source(text)))).collect::<Vec<_>>();
         let first = of("203.0.113.1");
         assert_eq!(first.len(), MAX_LOOKUPS_PER_SOURCE);
         let mut others = of("203.0.113.2");

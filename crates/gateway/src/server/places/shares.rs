@@ -120,12 +120,12 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn source(number: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([203, 0, 113, number]))
+    fn source(number: u8) -> IpAddr {
+        IpAddr::from([203, 0, 113, number])
     }
 
     fn all_of(shares: &mut Shares, number: u8) -> Vec<(Entry, Arc<Notify>)> {
-        (0..1_000).map_while(|_| shares.take(source(number)).ok()).collect()
+        (0..1_000).map_while(|_| shares.take(Some(source(number))).ok()).collect()
     }
 
     /// Whether a connection is to end.
@@ -143,7 +143,7 @@ mod tests {
         let third = all_of(&mut shares, 3);
         assert_eq!((third.len(), shares.in_all), (25, 100), "some of them instead of the first one's");
         for number in 4..40 {
-            assert!(shares.take(source(number)).is_ok(), "{number}");
+            assert!(shares.take(Some(source(number))).is_ok(), "{number}");
         }
         assert_eq!(shares.in_all, 100);
         for (entry, _) in first.into_iter().chain(second).chain(third) {
@@ -156,7 +156,7 @@ mod tests {
     fn a_proven_connection_does_not_end_for_others_and_leaves_room_for_the_next_one() {
         let mut shares = Shares::new(100);
         let mut clients = Vec::new();
-        while let Ok((entry, end)) = shares.take(source(1)) {
+        while let Ok((entry, end)) = shares.take(Some(source(1))) {
             shares.prove(entry);
             shares.prove(entry);
             clients.push((entry, end));
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(clients.len(), 75, "a quarter is kept from each single source");
         let strangers = all_of(&mut shares, 2);
         assert_eq!(strangers.len(), 25);
-        assert_eq!(shares.take(source(3)).map(|_| ()), Ok(()), "instead of a stranger");
+        assert_eq!(shares.take(Some(source(3))).map(|_| ()), Ok(()), "instead of a stranger");
         for (entry, end) in clients {
             shares.release(entry);
             assert!(!is_told(&end), "it goes on");
@@ -177,10 +177,10 @@ mod tests {
     fn who_holds_as_many_as_anybody_finds_no_place_when_all_are_taken() {
         let mut shares = Shares::new(4);
         for number in 1..=4 {
-            assert!(shares.take(source(number)).is_ok());
+            assert!(shares.take(Some(source(number))).is_ok());
         }
-        assert_eq!(shares.take(source(5)).map(|_| ()), Err(NoPlace::Full));
-        assert_eq!(shares.take(source(1)).map(|_| ()), Err(NoPlace::Share));
+        assert_eq!(shares.take(Some(source(5))).map(|_| ()), Err(NoPlace::Full));
+        assert_eq!(shares.take(Some(source(1))).map(|_| ()), Err(NoPlace::Share));
         assert_eq!(shares.take(None).map(|_| ()), Err(NoPlace::Full));
     }
 

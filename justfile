@@ -47,6 +47,10 @@ test-sqlite *args:
 faults-long *args:
     CALLDATA_LONG=1 scripts/with-postgres cargo test --workspace --locked --test calldata -- {{ if args == "" { "faults::" } else { "faults::" + args } }} --nocapture
 
+# What clients can do to the process and to others, the long form; by hand. Arguments choose tests: just attack memory
+attack *args:
+    CALLDATA_LONG=1 scripts/with-postgres cargo test --workspace --locked --test calldata -- {{ if args == "" { "attack::" } else { "attack::" + args } }} --nocapture --test-threads 1
+
 # What a cut of the power loses; as root, with nbdkit, libnbd-bin, fuse3 and e2fsprogs; by hand only
 power-cut times="10":
     CALLDATA_POWER_CUTS={{times}} cargo test --workspace --locked --test calldata -- faults::power_cut --nocapture

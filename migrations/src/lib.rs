@@ -16,9 +16,9 @@ mod m20261122_000003_webhook;
 mod m20261122_000004_masking;
 mod m20261122_000005_erasure;
 mod m20261122_000006_audit;
-mod m20261201_000001_tenant_bounds;
-mod m20261201_000002_epoch;
-mod m20261201_000024_time_mark;
+mod m20261201_000001_epoch;
+mod m20261201_000002_time_mark;
+mod m20261201_000003_tenant_bounds;
 
 /// All changes in their order.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ impl MigratorTrait for Migrations {
             Box::new(m20261122_000004_masking::Change),
             Box::new(m20261122_000005_erasure::Change),
             Box::new(m20261122_000006_audit::Change),
-            Box::new(m20261201_000001_tenant_bounds::Change),
-            Box::new(m20261201_000002_epoch::Change),
-            Box::new(m20261201_000024_time_mark::Change),
+            Box::new(m20261201_000001_epoch::Change),
+            Box::new(m20261201_000002_time_mark::Change),
+            Box::new(m20261201_000003_tenant_bounds::Change),
         ]
     }
 }

@@ -27,7 +27,9 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_counter!("calldata_requests_total", "Requests answered, by dialect, route template, method and status");
     describe_histogram!("calldata_request_seconds", Unit::Seconds, "Time to the answer, by dialect, route template and method");
     describe_histogram!("calldata_wait_seconds", Unit::Seconds, "How long fetches took that may wait for a record");
-    describe_counter!("calldata_requests_refused_total", "Requests turned away, by reason: full, share, rate, lockout");
+    describe_counter!("calldata_requests_refused_total", "Requests turned away, by reason: full, share, rate, lockout, lookups, memory");
+    describe_gauge!("calldata_memory_budget_bytes", Unit::Bytes, "Memory that requests and connections may hold");
+    describe_gauge!("calldata_memory_used_bytes", Unit::Bytes, "Memory that requests hold, by share: entrance, strangers, tenants");
     describe_counter!("calldata_authentications_total", "Keys, secrets and tokens, by dialect and outcome: right, wrong, locked out");
     describe_counter!("calldata_misses_total", "Questions to which there was no record, by dialect and reason");
     describe_counter!("calldata_lookups_total", "Sessions looked up in SQLite, by where they were found: memory, database");

@@ -70,8 +70,8 @@ impl App {
         networks: EndpointPolicy,
     ) -> Result<Self, StoreError> {
         let store = Arc::new(database.clone());
-        let timekeeper = Timekeeper::begin(store.clone(), Arc::clone(&clock)).await;
         let directory = Directory::open(store.clone(), Arc::clone(&clock)).await?;
+        let timekeeper = Timekeeper::begin(store.clone(), Arc::clone(&clock)).await;
         let purge = Purge::new(store.clone(), Arc::clone(&clock));
         let pseudonyms = Pseudonyms::new(&secrets.all());
         let audit = Audit::new(store.clone(), Arc::clone(&clock), pseudonyms.clone());

@@ -1,11 +1,13 @@
 //! `POST /oifde/rest/api/queryRecordHistory`: the records of a call or a user.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::zone::Reading;
-use calldata_core::{CallerKey, JsonKind, Session, Tenant, Timestamp, Zone};
+use calldata_core::{CallerKey, Grant, JsonKind, RequiredScope, Session, Tenant, Timestamp, Zone};
 use calldata_http::{Source, holding};
 use serde::Serialize;
 use time::PrimitiveDateTime;
@@ -74,7 +76,8 @@ pub(crate) async fn history(oifde: &Oifde, source: Source, request: Request) -> 
             note_miss();
         }
         if page.is_cut {
-            return stream_page(oifde, access, seat, query, page).await;
+            let grant = Grant::new(Arc::clone(&oifde.shared.directory), access, RequiredScope::Read);
+            return stream_page(oifde, grant, seat, query, page).await;
         }
         Ok(holding(answer(&HistoryResponse::page(page, &access.tenant)), seat).await?)
     });

@@ -1,7 +1,5 @@
 //! A page of records whose sessions do not fit into memory at a time: it is written as it is read.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -9,7 +7,7 @@ use bytes::Bytes;
 use calldata_core::catalog::Place;
 use calldata_core::port::{HistoryPage, HistoryQuery};
 use calldata_core::service::PAGE_BYTES;
-use calldata_core::{Access, Grant, GrantError, RequiredScope, Session, StoreError, Tenant};
+use calldata_core::{Grant, GrantError, Session, StoreError, Tenant};
 use calldata_http::{Seat, Streamed, log_ended, log_failure};
 use futures_util::stream;
 
@@ -24,10 +22,10 @@ const OPERATION: &str = "queryRecordHistory";
 /// read the rest, the answer breaks off.
 ///
 /// # Errors
-/// When there is no memory for it.
+/// When the right has ended by now.
 pub(crate) async fn stream_page(
     oifde: &Oifde,
-    access: Access,
+    grant: Grant,
     seat: Seat,
     query: HistoryQuery,
     page: HistoryPage,
@@ -35,10 +33,9 @@ pub(crate) async fn stream_page(
     let HistoryPage { total, sessions, is_cut: _ } = page;
     let left = query.limit.saturating_sub(sessions.len().try_into().unwrap_or(u64::MAX));
     let last = sessions.last().map(Place::of);
-    let tenant = Arc::clone(&access.tenant);
-    let grant = Grant::new(Arc::clone(&oifde.shared.directory), access, RequiredScope::Read);
+    let access = grant.revalidate().map_err(|error| if error.is_final() { Failure::TokenWrong } else { Failure::Busy })?;
     let mut rest = Rest { oifde: oifde.clone(), grant, _seat: seat, query, last, left, has_begun: false };
-    let first = rest.begin(total, sessions, &tenant)?;
+    let first = rest.begin(total, sessions, &access.tenant)?;
     let rest = stream::unfold(Some(rest), |rest| async {
         let mut rest = rest?;
         match rest.next().await {

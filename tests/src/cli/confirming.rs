@@ -21,9 +21,8 @@ fn a_change_that_drops_data_is_taken_back_only_when_that_is_confirmed() {
     on(&Engine::all(), TestDatabase::empty, async |database| {
         let place = Place::with_database(database);
         create_tenant(&place, "c");
-        place.run(&["tenant", "update", "c", "--audit-days", "7"]).fine();
-        import(&place, "c", r#"{"id":"one","callId":"call","caller":"u"}"#);
-        let lost = ["the table audit (", "the column tenant.audit_days (1 row)"];
+        place.run(&["tenant", "update", "c", "--quota-bytes", "100000000", "--audit-rows", "5000"]).fine();
+        let lost = ["the column tenant.quota_bytes (1 row)", "the column tenant.audit_rows (1 row)"];
 
         // No answer can be asked for.
         for input in ["", "yes\n"] {
@@ -37,13 +36,13 @@ fn a_change_that_drops_data_is_taken_back_only_when_that_is_confirmed() {
             assert!(lost.iter().all(|lost| refused.out.contains(lost)) && refused.out.contains("nothing was changed"), "{refused:?}");
         }
         assert_eq!(pending(&place), 0);
-        assert_eq!(place.run(&["tenant", "show", "c", "--json"]).json()["auditDays"], 7, "nothing is lost");
+        assert_eq!(place.run(&["tenant", "show", "c", "--json"]).json()["quotaBytes"], 100_000_000, "nothing is lost");
 
         let confirmed = place.run_on_terminal(&["migrate", "down"], "yes\n");
         assert_eq!((confirmed.status, pending(&place)), (Some(0), 1), "{confirmed:?}");
         place.run(&["migrate", "up"]).fine();
-        assert_eq!(place.run(&["tenant", "show", "c", "--json"]).json()["auditDays"], 90, "it was lost");
-        import(&place, "c", r#"{"id":"two","callId":"call","caller":"u"}"#);
+        assert_eq!(place.run(&["tenant", "show", "c", "--json"]).json()["quotaBytes"], serde_json::Value::Null, "it was lost");
+        place.run(&["tenant", "update", "c", "--quota-bytes", "100000000"]).fine();
         place.run(&["migrate", "down", "--yes"]).fine();
         assert_eq!(pending(&place), 1);
     });

@@ -61,6 +61,8 @@ fn a_running_server_feels_that_a_tenant_is_suspended_and_resumed() {
         assert_eq!(gettoken(&client, "c", &key).await["errorCode"], 200_800_002);
         assert_eq!(knock(&client, "other", &other).await, 200);
         place.run(&["tenant", "resume", "c"]).fine();
+        // A key that was refused is refused for up to a second more.
+        eventually("the resumption is felt", FELT, async || knock(&client, "c", &key).await == 200).await;
         assert_eq!(get(&client, "c", &key, "callid=call&caller=u").await.json()["callid"], "call", "nothing is lost");
         served.stop();
     });

@@ -14,7 +14,7 @@ use calldata_testkit::program::eventually;
 
 use super::{created_tenant, stored};
 
-const EPOCHS: &str = "m20261201_000002_epoch";
+const EPOCHS: &str = "m20261201_000001_epoch";
 
 async fn epoch(database: &Database) -> Epoch {
     database.end().await.unwrap().epoch

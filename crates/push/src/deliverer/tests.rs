@@ -516,14 +516,12 @@ async fn an_endpoint_that_keeps_a_delivery_waiting_leaves_its_slot_to_those_that
 async fn without_a_slot_for_slow_endpoints_what_is_under_way_is_finished_and_nothing_more_is_begun() {
     let mut receiver = Receiver::answering(|_| None).await;
     let rig = Rig::telling(&receiver.url()).await;
-    let mut others = Vec::new();
-    while let Some(slot) = rig.deliverer.slow_slots.try_acquire(TenantId::from_number(1_000 + others.len() as i64)) {
-        others.push(slot);
-    }
+    let others: Vec<_> = (1_000..).map_while(|number| rig.deliverer.slow_slots.try_acquire(TenantId::from_number(number))).collect();
     for session in ["a", "b", "c", "d", "e"] {
         rig.happens(EventKind::Created, session);
     }
     rig.round().await;
     assert_eq!(receiver.so_far().len(), 4, "the fifth waits for a slot");
     assert_eq!((rig.fake.numbers().0.len(), rig.deliverer.slots.taken()), (5, 0));
+    drop(others);
 }

@@ -37,7 +37,7 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("calldata_write_queue_rows", "Writes that wait for the next commit");
     describe_histogram!("calldata_commit_rows", "Writes that shared a commit");
     describe_histogram!("calldata_commit_seconds", Unit::Seconds, "Time of a commit");
-    describe_counter!("calldata_writes_over_quota_total", "Writes that were refused because a tenant stores as much as it may");
+    describe_counter!("calldata_quota_refusals_total", "Writes that were refused because a tenant stores as much as it may");
     describe_gauge!("calldata_stored_bytes", "Bytes of sessions, by tenant, of those that have a quota");
     describe_gauge!("calldata_quota_bytes", "Bytes of sessions that a tenant may store, by tenant");
     describe_gauge!("calldata_purge_backlog_sessions", "Sessions that have expired and are still stored");

@@ -61,7 +61,7 @@ impl Quotas {
         let Some(usage) = usage else { return Ok(()) };
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         if usage.bytes().saturating_add(bytes) > usage.quota {
-            metrics::counter!("calldata_writes_over_quota_total").increment(1);
+            metrics::counter!("calldata_quota_refusals_total").increment(1);
             return Err(StoreError::OverQuota);
         }
         usage.since.fetch_add(bytes, Ordering::Relaxed);

@@ -28,7 +28,7 @@ const BOTS: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// These tests need the machine for themselves, as far as the other tests leave it: one at a time.
-fn turn() -> MutexGuard<'static, ()> {
+pub(crate) fn turn() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     // Who panicked before has no part in who comes next.
     TURN.lock().unwrap_or_else(PoisonError::into_inner)

@@ -260,7 +260,7 @@ impl Audit {
                 return;
             }
             let unwritten = self.write_some(memo, some).await;
-            if let Some(error) = self.keep_late(late, unwritten) {
+            if let Some(error) = Self::keep_late(late, unwritten) {
                 late.extend(entries);
                 let (kept, beyond) = bounded(std::mem::take(late), MAX_LATE);
                 *late = kept;
@@ -295,7 +295,7 @@ impl Audit {
     }
 
     /// Keeps what the store had no time or room for, and says why it had not; the rest is lost.
-    fn keep_late(&self, late: &mut Vec<Entry>, unwritten: Vec<Unwritten>) -> Option<StoreError> {
+    fn keep_late(late: &mut Vec<Entry>, unwritten: Vec<Unwritten>) -> Option<StoreError> {
         let mut why = None;
         for Unwritten { entries, error } in unwritten {
             if matches!(error, StoreError::Busy(_) | StoreError::NoRoom(_)) {

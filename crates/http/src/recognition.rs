@@ -16,7 +16,7 @@ use crate::{Shared, Source};
 /// Requests that may wait for a look at the directory at a time.
 const MAX_LOOKUPS: usize = 128;
 /// Of those, the ones of a single source.
-const MAX_LOOKUPS_PER_SOURCE: usize = 16;
+const MAX_LOOKUPS_PER_SOURCE: usize = 32;
 
 /// Tells the server that a request of a connection was authenticated. The server puts it beside requests until then.
 #[derive(Clone)]

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::http2::{Asked, ask_and_take_nothing};
 use super::many;
+use crate::faults::turn;
 
 const MIB: usize = 1 << 20;
 /// The limit of the chart (packaging/helm), and how much of it may be used.
@@ -20,9 +21,9 @@ const LIMIT_BYTES: usize = 256 * MIB;
 const ALLOWED_BYTES: usize = LIMIT_BYTES / 10 * 8;
 /// How large the attacker's sessions are, and how many there are.
 const LARGE_BYTES: usize = 1_000_000;
-const LARGE_SESSIONS: usize = 100;
+const LARGE_SESSIONS: usize = 60;
 /// How often the other tenant posts and fetches during an attack.
-const PROBES: usize = 40;
+const PROBES: usize = 25;
 /// How long answers of an attack are waited for.
 const SETTLED: Duration = Duration::from_secs(20);
 
@@ -132,6 +133,7 @@ async fn post(client: &Client, who: &Credentials, body: &str) -> u16 {
 
 #[test]
 fn a_client_without_a_key_does_not_fill_the_memory() {
+    let _turn = turn();
     on_every_engine(async |test| {
         let mut siege = Siege::begin(test).await;
         let connections = many(40, 200);
@@ -158,6 +160,7 @@ fn a_client_without_a_key_does_not_fill_the_memory() {
 
 #[test]
 fn a_tenant_with_an_ordinary_key_does_not_fill_the_memory() {
+    let _turn = turn();
     on_every_engine(async |test| {
         let mut siege = Siege::begin(test).await;
         let pages = many(40, 200);
@@ -188,6 +191,7 @@ fn a_tenant_with_an_ordinary_key_does_not_fill_the_memory() {
 
 #[test]
 fn what_a_tenant_sends_does_not_fill_the_memory() {
+    let _turn = turn();
     on_every_engine(async |test| {
         let mut siege = Siege::begin(test).await;
         let posts = many(100, 500);

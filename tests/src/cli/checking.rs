@@ -1,9 +1,10 @@
 //! `config`, `doctor` and `healthcheck`: what is wrong is told before anybody else notices.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use calldata_testkit::engine::on_every_engine;
-use calldata_testkit::program::Place;
+use calldata_testkit::program::{Place, eventually};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 

@@ -39,7 +39,7 @@ const BEHIND_US: i64 = us(Duration::from_mins(1));
 
 const fn us(span: Duration) -> i64 {
     // The longest span here is a week.
-    span.as_secs() as i64 * 1_000_000 + span.subsec_micros() as i64
+    span.as_secs().cast_signed() * 1_000_000 + span.subsec_micros() as i64
 }
 
 /// Goes on by the time that passes, and follows the machine's clock once that has kept to what it shows.
@@ -81,6 +81,7 @@ struct Watch {
 
 /// A clock that has leapt, and whether it keeps to that.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "each is in microseconds, and says so")]
 struct Leap {
     offset_us: i64,
     since_us: i64,

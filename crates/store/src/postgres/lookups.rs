@@ -21,7 +21,7 @@ use crate::session_writes::shared;
 /// What may wait: more than requests may be under way.
 const QUEUE: Bounds = Bounds { rows: 8_192, bytes: usize::MAX };
 /// What shares a statement.
-const TOGETHER: Bounds = Bounds { rows: 64, bytes: usize::MAX };
+const TOGETHER: Bounds = Bounds { rows: 32, bytes: usize::MAX };
 /// Who has waited longer was told that the gateway is busy.
 const PATIENCE: Duration = Duration::from_millis(2_500);
 

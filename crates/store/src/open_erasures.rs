@@ -56,7 +56,9 @@ impl Database {
             by_tenant.entry(erasure.tenant).or_default().push(erasure.id.clone());
         }
         // In one order, so that no two wait for each other.
-        by_tenant.values_mut().for_each(|ids| ids.sort_unstable());
+        for ids in by_tenant.values_mut() {
+            ids.sort_unstable();
+        }
         let note: Work<Marked, ()> = |transaction, Marked { by_tenant, column, value }| {
             Box::pin(async move {
                 for (tenant, ids) in by_tenant {

@@ -38,7 +38,8 @@ struct Siege {
 
 impl Siege {
     async fn begin(test: &TestDatabase) -> Self {
-        let place = Place::with_database(test);
+        // So that its memory can be measured without being root.
+        let place = Place::with_database(test).with("CALLDATA_CORE_DUMPS", "true");
         let (attacker, other) = (Credentials::make(&place, "attacker"), Credentials::make(&place, "other"));
         let cgroup = MemoryCgroup::new(LIMIT_BYTES);
         let served = match &cgroup {

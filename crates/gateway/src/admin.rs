@@ -44,10 +44,7 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
     describe_gauge!("calldata_clock_ahead_seconds", Unit::Seconds, "By how much the machine's clock is ahead of the gateway's time");
     describe_gauge!("calldata_clock_unproven_seconds", Unit::Seconds, "By how much the gateway's time is ahead of what it deletes by");
     describe_counter!("calldata_audit_lost_total", "Reads and writes of which it could not be noted who did them");
-    describe_counter!(
-        "calldata_audit_dropped_total",
-        "Entries of audit trails that were dropped because a tenant had more than its budget"
-    );
+    describe_counter!("calldata_audit_dropped_total", "Entries of audit trails that were dropped beyond their tenant's budget");
     describe_counter!("calldata_purged_sessions_total", "Expired sessions that were deleted");
     describe_gauge!("calldata_database_connections", "Connections to the database, by pool and state: idle, busy");
     describe_counter!("calldata_webhook_deliveries_total", "Attempts to tell a webhook, by outcome: delivered, failed, dead, gone, moot");

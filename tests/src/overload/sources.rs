@@ -16,6 +16,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::gateway;
+use crate::faults::turn;
 
 const PING: &str = "GET /api/CallData?parloa-health-check=1 HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Addresses of this machine that are not the one clients usually have.
@@ -69,6 +70,7 @@ fn guess(gateway: &Gateway, stop: &Arc<AtomicBool>) -> JoinSet<BTreeMap<u16, usi
 
 #[test]
 fn unknown_keys_take_no_room_from_known_ones_and_ever_new_names_lock_the_source() {
+    let _turn = turn();
     on_every_engine(async |test| {
         let gateway = gateway(test, Limits { requests: 12, ..Limits::default() }).await;
         let account = gateway.a_tenant("c").await;
@@ -105,6 +107,7 @@ fn unknown_keys_take_no_room_from_known_ones_and_ever_new_names_lock_the_source(
 
 #[test]
 fn a_crowd_that_asks_for_readiness_shares_one_check() {
+    let _turn = turn();
     on_every_engine(async |test| {
         let gateway = Gateway::start(test).await;
         let ask = || {
